@@ -1,0 +1,1 @@
+//! The pure cluster image: (image, command) to image.

@@ -1,0 +1,1 @@
+//! The plugin host: the only user of wasmtime.

@@ -1,0 +1,1 @@
+//! The Kafka wire, sans I/O: frames, headers, bounded decoding, versions, error codes.

@@ -1,0 +1,1 @@
+//! The pure in-sync-replica engine: (event, now) to effects.

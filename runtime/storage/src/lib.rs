@@ -1,0 +1,1 @@
+//! Partition logs: the LogStore trait, on RocksDB and in memory. Synchronous.
