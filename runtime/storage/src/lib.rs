@@ -1,1 +1,27 @@
-//! Partition logs: the LogStore trait, on RocksDB and in memory. Synchronous.
+//! Partition logs: the [`LogStore`] trait, on RocksDB and in memory, and the [`Log`] above it.
+//! Synchronous: no async, no Kafka errors, no clock but the writer's lazy-sync timer.
+//!
+//! - [`store`](LogStore): the low seam and its promises. [`RocksLog`] and [`MemoryLog`] keep them;
+//!   one conformance suite (`tests/conformance.rs`) holds both to it.
+//! - [`Log`]: partition table, tail cache and the one writer thread with group commit.
+//! - `keys`: one stored key, one file, with its byte layout.
+//! - [`CommandLog`]: the metadata log, in its own database.
+
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
+
+mod error;
+mod log;
+mod memory;
+mod rocks;
+mod store;
+mod types;
+
+pub use error::{AppendError, ReadError, StoreError};
+pub use log::{Append, Done, Log, LogOptions, ProgressFn};
+pub use memory::{MemoryCommandLog, MemoryLog};
+pub use rocks::{RocksCommandLog, RocksLog, RocksOptions};
+pub use store::{CommandLog, LogStore};
+pub use types::{
+    AppendPart, Appended, Bounds, IndexRow, PartitionEntry, Placed, Progress, RetentionPolicy,
+    StoreHealth, Stored,
+};

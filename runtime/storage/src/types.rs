@@ -1,0 +1,217 @@
+//! What travels through the storage seam: index rows, partition entries, placed and stored batches.
+
+use bytes::Bytes;
+use tidegate_record::{Batch, HEADER_LEN, LeaderEpoch, Offset, PartitionId};
+
+use crate::StoreError;
+
+/// What is known of one stored batch without opening it.
+///
+/// Written in the same atomic write as the batch. The fetch encoder, time lookup, retention and
+/// producer replay read rows, and open a batch only when its records are needed.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct IndexRow {
+    /// Offset of the batch's first record position.
+    pub base_offset: Offset,
+    /// Last offset the batch covers; survivors may end before it.
+    pub last_offset: Offset,
+    /// Delta of the last record still in the batch; -1 when every record was dropped.
+    pub last_surviving_delta: i32,
+    /// Largest timestamp of the surviving records, as the batch header says (ms).
+    pub max_timestamp: i64,
+    /// Largest `max_timestamp` of this batch and all before it since the partition began or was
+    /// last empty. It never decreases, so time lookup can search it by halving.
+    pub max_timestamp_so_far: i64,
+    /// Epoch of the leader that appended the batch.
+    pub leader_epoch: i32,
+    /// -1 when the producer is not idempotent.
+    pub producer_id: i64,
+    /// -1 when the producer is not idempotent.
+    pub producer_epoch: i16,
+    /// -1 when the producer is not idempotent.
+    pub base_sequence: i32,
+    /// Bytes of the whole batch, header included.
+    pub size: u32,
+    /// The batch's attributes as on the wire.
+    pub attributes: i16,
+    /// The broker's clock when the batch was appended (ms).
+    pub append_time: i64,
+    /// Bytes of this partition's batches written before this one. The difference of two rows'
+    /// positions is the size of what lies between them, so no size ever needs a scan.
+    pub position: u64,
+}
+
+impl IndexRow {
+    /// The row of `batch`, whose base offset and epoch are already in place.
+    ///
+    /// `position` and `so_far` (the partition's running maximum timestamp) are the caller's.
+    pub fn of(
+        batch: &Batch,
+        last_surviving_delta: i32,
+        append_time: i64,
+        position: u64,
+        so_far: i64,
+    ) -> IndexRow {
+        let header = batch.header();
+        let counted = if last_surviving_delta < 0 {
+            so_far
+        } else {
+            header.max_timestamp
+        };
+        IndexRow {
+            base_offset: header.base_offset,
+            last_offset: header.last_offset(),
+            last_surviving_delta,
+            max_timestamp: header.max_timestamp,
+            max_timestamp_so_far: so_far.max(counted),
+            leader_epoch: header.leader_epoch,
+            producer_id: header.producer_id,
+            producer_epoch: header.producer_epoch,
+            base_sequence: header.base_sequence,
+            size: u32::try_from(batch.bytes().len()).unwrap_or(u32::MAX),
+            attributes: header.attributes.0,
+            append_time,
+            position,
+        }
+    }
+
+    /// True when every record of the batch was dropped: a header that only holds the offsets.
+    pub fn is_empty(&self) -> bool {
+        self.last_surviving_delta < 0
+    }
+
+    /// Last offset that still has a record; `None` for an empty batch.
+    pub fn last_surviving_offset(&self) -> Option<Offset> {
+        (!self.is_empty()).then(|| {
+            self.base_offset
+                .saturating_add(i64::from(self.last_surviving_delta))
+        })
+    }
+
+    /// Position right behind this batch.
+    pub fn end_position(&self) -> u64 {
+        self.position.saturating_add(u64::from(self.size))
+    }
+
+    /// The relations every row keeps; what comes from disk is checked against them.
+    pub(crate) fn is_plausible(&self) -> bool {
+        let delta = self.last_offset.checked_sub(self.base_offset);
+        self.base_offset >= 0
+            && delta.is_some_and(|d| (0..=i64::from(i32::MAX)).contains(&d))
+            && self.last_surviving_delta >= -1
+            && delta.is_some_and(|d| i64::from(self.last_surviving_delta) <= d)
+            && self.last_offset < i64::MAX
+            && self.size as usize >= HEADER_LEN
+    }
+}
+
+/// One partition a store holds.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct PartitionEntry {
+    /// Store-wide, never reused.
+    pub id: PartitionId,
+    /// The topic's id; a deleted and recreated topic has another.
+    pub topic_id: [u8; 16],
+    /// The partition's number within its topic.
+    pub index: i32,
+    /// First offset readers may see. It only grows.
+    pub log_start: Offset,
+}
+
+impl PartitionEntry {
+    /// Refuses another partition under an id that is taken: ids are never reused, so this is a
+    /// mix-up that would hand one topic's records to another.
+    pub(crate) fn same_partition(&self, other: &PartitionEntry) -> Result<(), StoreError> {
+        if self.topic_id == other.topic_id && self.index == other.index {
+            return Ok(());
+        }
+        Err(StoreError::Invalid(format!(
+            "partition {:?} belongs to another topic",
+            self.id
+        )))
+    }
+}
+
+/// One batch to write: its final bytes and its row.
+#[derive(Copy, Clone, Debug)]
+pub struct Placed<'a> {
+    /// Where it goes.
+    pub id: PartitionId,
+    /// Its row; `row.size == bytes.len()`.
+    pub row: IndexRow,
+    /// The batch with base offset and leader epoch already in place.
+    pub bytes: &'a Bytes,
+}
+
+/// One batch read back.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Stored {
+    /// The batch's row.
+    pub row: IndexRow,
+    /// The batch as it was written.
+    pub batch: Bytes,
+}
+
+/// Where a partition's log begins and ends.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct Bounds {
+    /// First offset that may be read.
+    pub start: Offset,
+    /// Offset the next record will get.
+    pub end: Offset,
+    /// Everything below it survives a power cut.
+    pub synced_end: Offset,
+}
+
+/// How far a partition got; see [`crate::Log::on_progress`].
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct Progress {
+    /// The partition.
+    pub id: PartitionId,
+    /// Its log end offset.
+    pub end: Offset,
+    /// Its synced end.
+    pub synced_end: Offset,
+}
+
+/// What may be deleted from the front of a log. Both `None`: nothing.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub struct RetentionPolicy {
+    /// Batches whose newest record is older than this go (ms).
+    pub max_age_ms: Option<i64>,
+    /// The oldest batches go as long as at least this much stays (bytes).
+    pub max_bytes: Option<u64>,
+}
+
+/// Whether the store still takes writes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum StoreHealth {
+    /// All is well.
+    Online,
+    /// A write or sync failed, with its reason; nothing is acknowledged until a restart.
+    Offline(String),
+}
+
+/// One batch of an append.
+#[derive(Clone, Debug)]
+pub struct AppendPart {
+    /// Where it goes.
+    pub id: PartitionId,
+    /// Leader epoch taken at admission; the append is refused when it is no longer current.
+    pub epoch: LeaderEpoch,
+    /// The batch; base offset and leader epoch are patched when it is placed.
+    pub batch: Batch,
+    /// Delta of the last surviving record; -1 when every record was dropped.
+    pub last_surviving_delta: i32,
+}
+
+/// Where one part ended up.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct Appended {
+    /// Offset given to the batch.
+    pub base_offset: Offset,
+    /// Last offset the batch covers.
+    pub last_offset: Offset,
+    /// Log start of the partition at that time.
+    pub log_start: Offset,
+}
