@@ -1,0 +1,303 @@
+//! Builds a batch record by record.
+
+use thiserror::Error;
+
+use crate::{
+    Attributes, Batch, BatchError, BatchHeader, Codec, HEADER_LEN, NO_PRODUCER_ID, NO_SEQUENCE,
+    NO_TIMESTAMP, Offset, RecordView,
+    compression::compress,
+    varint::{len_i32, len_i64, put_i32, put_i64},
+};
+
+/// Why a record or batch cannot be built.
+#[derive(Clone, Eq, PartialEq, Debug, Error)]
+pub enum BuildError {
+    #[error("offset delta {delta} does not come after {previous}")]
+    OffsetDelta { delta: i32, previous: i32 },
+    #[error("record or batch is larger than its length can say")]
+    TooLarge,
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+}
+
+/// A header of a record: key and value.
+pub type Header<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// The producer fields of a batch; the default is a batch without idempotence.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct Producer {
+    pub id: i64,
+    pub epoch: i16,
+    pub base_sequence: i32,
+}
+
+impl Default for Producer {
+    fn default() -> Self {
+        Producer {
+            id: NO_PRODUCER_ID,
+            epoch: -1,
+            base_sequence: NO_SEQUENCE,
+        }
+    }
+}
+
+/// A record to be encoded.
+#[derive(Copy, Clone, Default, Debug)]
+pub struct RecordParts<'a> {
+    /// `None` is the delta after the last one, 0 for the first record.
+    pub offset_delta: Option<i32>,
+    /// Milliseconds since the Unix epoch.
+    pub timestamp: i64,
+    pub key: Option<&'a [u8]>,
+    pub value: Option<&'a [u8]>,
+    pub headers: &'a [Header<'a>],
+}
+
+/// Collects records and makes a batch of them. Set the public fields any time before `build`.
+#[derive(Clone, Debug)]
+pub struct BatchBuilder {
+    pub base_offset: Offset,
+    pub leader_epoch: i32,
+    pub producer: Producer,
+    pub transactional: bool,
+    pub control: bool,
+    /// Makes the batch LogAppendTime with this time for all records, in milliseconds.
+    pub append_time_ms: Option<i64>,
+    /// Ends the offset range after the last record, for a batch with a hole at its end.
+    pub last_offset_delta: Option<i32>,
+    codec: Codec,
+    /// A header's worth of zeros, then the encoded records.
+    bytes: Vec<u8>,
+    count: i32,
+    last_delta: i32,
+    base_timestamp: i64,
+    max_timestamp: i64,
+}
+
+impl BatchBuilder {
+    pub fn new(codec: Codec) -> Self {
+        BatchBuilder {
+            base_offset: 0,
+            leader_epoch: -1,
+            producer: Producer::default(),
+            transactional: false,
+            control: false,
+            append_time_ms: None,
+            last_offset_delta: None,
+            codec,
+            bytes: vec![0; HEADER_LEN],
+            count: 0,
+            last_delta: -1,
+            base_timestamp: NO_TIMESTAMP,
+            max_timestamp: NO_TIMESTAMP,
+        }
+    }
+
+    /// Adds a record and gives its offset delta, which must be greater than the one before.
+    pub fn push(&mut self, record: RecordParts<'_>) -> Result<i32, BuildError> {
+        let tail = Tail {
+            raw: &[],
+            raw_count: 0,
+            more: record.headers,
+        };
+        self.push_encoded(
+            record.offset_delta,
+            record.timestamp,
+            record.key,
+            record.value,
+            tail,
+        )
+    }
+
+    /// Adds a copy of a record of another batch; its headers are copied as they are encoded. With
+    /// no `offset_delta` it gets the one after the last.
+    pub fn push_raw_from(
+        &mut self,
+        record: &RecordView<'_>,
+        offset_delta: Option<i32>,
+    ) -> Result<i32, BuildError> {
+        self.push_raw_with_headers(record, offset_delta, &[])
+    }
+
+    /// As `push_raw_from`, with more headers after the record's own.
+    pub fn push_raw_with_headers(
+        &mut self,
+        record: &RecordView<'_>,
+        offset_delta: Option<i32>,
+        more: &[Header<'_>],
+    ) -> Result<i32, BuildError> {
+        let tail = Tail {
+            raw: record.raw_headers(),
+            raw_count: record.header_count(),
+            more,
+        };
+        self.push_encoded(
+            offset_delta,
+            record.timestamp,
+            record.key,
+            record.value,
+            tail,
+        )
+    }
+
+    /// Records so far.
+    pub fn len(&self) -> usize {
+        usize::try_from(self.count).unwrap_or(0)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Bytes of the batch so far, before compression.
+    pub fn bytes_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Makes the batch. Without a record it is one that only owns its offset range.
+    pub fn build(self) -> Result<Batch, BuildError> {
+        let last_offset_delta = self.last_offset_delta.unwrap_or(self.last_delta.max(0));
+        if last_offset_delta < self.last_delta {
+            let (delta, previous) = (last_offset_delta, self.last_delta);
+            return Err(BuildError::OffsetDelta { delta, previous });
+        }
+        let codec = if self.count == 0 {
+            Codec::None
+        } else {
+            self.codec
+        };
+        let attributes = Attributes::default()
+            .with_codec(codec)
+            .with_log_append_time(self.append_time_ms.is_some())
+            .with_transactional(self.transactional)
+            .with_control(self.control);
+        let header = BatchHeader {
+            base_offset: self.base_offset,
+            batch_length: 0,
+            leader_epoch: self.leader_epoch,
+            magic: 2,
+            crc: 0,
+            attributes,
+            last_offset_delta,
+            base_timestamp: self.base_timestamp,
+            max_timestamp: self.append_time_ms.unwrap_or(self.max_timestamp),
+            producer_id: self.producer.id,
+            producer_epoch: self.producer.epoch,
+            base_sequence: self.producer.base_sequence,
+            record_count: self.count,
+        };
+        Ok(Batch::seal(header, packed(codec, self.bytes)?)?)
+    }
+
+    fn push_encoded(
+        &mut self,
+        offset_delta: Option<i32>,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        tail: Tail<'_>,
+    ) -> Result<i32, BuildError> {
+        let previous = self.last_delta;
+        let next = previous.checked_add(1).ok_or(BuildError::TooLarge)?;
+        let delta = offset_delta.unwrap_or(next);
+        if delta < next {
+            return Err(BuildError::OffsetDelta { delta, previous });
+        }
+        let base_timestamp = if self.count == 0 {
+            timestamp
+        } else {
+            self.base_timestamp
+        };
+        let timestamp_delta = timestamp.wrapping_sub(base_timestamp);
+        let header_count = tail.count()?;
+        let size = 1 // attributes
+            + len_i64(timestamp_delta)
+            + len_i32(delta)
+            + len_part(key)?
+            + len_part(value)?
+            + len_i32(header_count)
+            + tail.len()?;
+        let length = i32::try_from(size).map_err(|_| BuildError::TooLarge)?;
+        i32::try_from(self.bytes.len() + size + 5).map_err(|_| BuildError::TooLarge)?;
+
+        let out = &mut self.bytes;
+        put_i32(out, length);
+        out.push(0);
+        put_i64(out, timestamp_delta);
+        put_i32(out, delta);
+        put_part(out, key);
+        put_part(out, value);
+        put_i32(out, header_count);
+        tail.put(out);
+
+        self.max_timestamp = if self.count == 0 {
+            timestamp
+        } else {
+            self.max_timestamp.max(timestamp)
+        };
+        self.base_timestamp = base_timestamp;
+        self.last_delta = delta;
+        self.count += 1;
+        Ok(delta)
+    }
+}
+
+/// The headers of a record: some already encoded, then some more.
+#[derive(Copy, Clone)]
+struct Tail<'a> {
+    raw: &'a [u8],
+    raw_count: usize,
+    more: &'a [Header<'a>],
+}
+
+impl Tail<'_> {
+    fn count(&self) -> Result<i32, BuildError> {
+        i32::try_from(self.raw_count + self.more.len()).map_err(|_| BuildError::TooLarge)
+    }
+
+    fn len(&self) -> Result<usize, BuildError> {
+        let mut len = self.raw.len();
+        for (key, value) in self.more {
+            len += len_part(Some(key))? + len_part(*value)?;
+        }
+        Ok(len)
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.raw);
+        for (key, value) in self.more {
+            put_part(out, Some(key));
+            put_part(out, *value);
+        }
+    }
+}
+
+fn len_part(part: Option<&[u8]>) -> Result<usize, BuildError> {
+    let Some(part) = part else {
+        return Ok(len_i32(-1));
+    };
+    let len = i32::try_from(part.len()).map_err(|_| BuildError::TooLarge)?;
+    Ok(len_i32(len) + part.len())
+}
+
+/// Writes a key or value whose length `len_part` accepted.
+fn put_part(out: &mut Vec<u8>, part: Option<&[u8]>) {
+    match part {
+        None => put_i32(out, -1),
+        Some(part) => {
+            put_i32(out, part.len() as i32);
+            out.extend_from_slice(part);
+        }
+    }
+}
+
+/// The batch's bytes with the records compressed; the header is still zeros.
+fn packed(codec: Codec, bytes: Vec<u8>) -> Result<Vec<u8>, BatchError> {
+    if codec == Codec::None {
+        return Ok(bytes);
+    }
+    let packed = compress(codec, bytes.get(HEADER_LEN..).unwrap_or_default())?;
+    let mut out = vec![0; HEADER_LEN];
+    out.extend_from_slice(&packed);
+    Ok(out)
+}
