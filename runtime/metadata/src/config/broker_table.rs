@@ -1,0 +1,176 @@
+//! Broker configs by Kafka's names: what a configuration file may hold and DescribeConfigs shows.
+
+use super::{Check, ConfigType};
+
+/// One broker config.
+#[derive(Debug)]
+pub struct BrokerConfigDef {
+    pub name: &'static str,
+    pub kind: ConfigType,
+    /// `None` where there is none, or where another config gives it.
+    pub default: Option<&'static str>,
+    pub doc: &'static str,
+    pub check: Check,
+    /// May be changed for the whole cluster while it runs.
+    pub dynamic: bool,
+}
+
+pub fn broker_defs() -> &'static [BrokerConfigDef] {
+    DEFS
+}
+
+macro_rules! defs {
+    ($($name:literal, $kind:ident, $default:expr, $check:expr, $dynamic:literal, $doc:literal;)*) => {
+        &[$(BrokerConfigDef {
+            name: $name,
+            kind: ConfigType::$kind,
+            default: $default,
+            doc: $doc,
+            check: $check,
+            dynamic: $dynamic,
+        }),*]
+    };
+}
+
+static DEFS: &[BrokerConfigDef] = defs![
+    "advertised.listeners", String, None, Check::Any, false,
+        "The addresses clients are told to connect to; the listeners unless given.";
+    "auto.create.topics.enable", Boolean, Some("true"), Check::Any, false,
+        "Whether asking about a topic, or producing to it, creates it.";
+    "auto.leader.rebalance.enable", Boolean, Some("true"), Check::Any, false,
+        "Whether leadership returns to the preferred replicas by itself.";
+    "background.threads", Int, Some("10"), Check::AtLeast(1), true,
+        "Accepted for Kafka's tools; background work here sizes itself.";
+    "broker.id", Int, Some("-1"), Check::Any, false,
+        "This broker's id; the older name of node.id.";
+    "broker.rack", String, None, Check::Any, false,
+        "Where the broker stands, for replica placement and nearest fetches.";
+    "compression.gzip.level", Int, Some("-1"), Check::Between(-1, 9), true,
+        "The default of the topic config of the same name.";
+    "compression.lz4.level", Int, Some("9"), Check::Between(1, 17), true,
+        "The default of the topic config of the same name.";
+    "compression.type", String, Some("producer"), Check::OneOf(&["producer", "uncompressed", "none", "gzip", "snappy", "lz4", "zstd"]), true,
+        "The default of the topic config of the same name.";
+    "compression.zstd.level", Int, Some("3"), Check::Between(-131072, 22), true,
+        "The default of the topic config of the same name.";
+    "connections.max.idle.ms", Long, Some("600000"), Check::AtLeast(-1), false,
+        "A connection without a request for this long, in milliseconds, is closed.";
+    "controller.quorum.voters", List, None, Check::Any, false,
+        "Accepted for Kafka's files; one broker needs no quorum.";
+    "default.replication.factor", Int, Some("1"), Check::AtLeast(1), false,
+        "Replicas of a topic whose creator leaves the number open.";
+    "delete.topic.enable", Boolean, Some("true"), Check::Any, false,
+        "Whether topics can be deleted.";
+    "fetch.max.bytes", Int, Some("57671680"), Check::AtLeast(1024), false,
+        "The most bytes one fetch response carries, but for a larger first batch.";
+    "group.initial.rebalance.delay.ms", Int, Some("3000"), Check::AtLeast(0), false,
+        "How long an empty group waits for more members before its first rebalance, in milliseconds.";
+    "group.max.session.timeout.ms", Int, Some("1800000"), Check::AtLeast(1), false,
+        "The longest session timeout a group member may ask for, in milliseconds.";
+    "group.max.size", Int, Some("2147483647"), Check::AtLeast(1), false,
+        "The most members one group may have.";
+    "group.min.session.timeout.ms", Int, Some("6000"), Check::AtLeast(1), false,
+        "The shortest session timeout a group member may ask for, in milliseconds.";
+    "inter.broker.listener.name", String, None, Check::Any, false,
+        "The listener brokers use among themselves.";
+    "listeners", List, Some("PLAINTEXT://127.0.0.1:9092"), Check::Any, false,
+        "The addresses the broker listens on.";
+    "log.cleaner.delete.retention.ms", Long, Some("86400000"), Check::AtLeast(0), true,
+        "The default of the topic config delete.retention.ms.";
+    "log.cleaner.max.compaction.lag.ms", Long, Some("9223372036854775807"), Check::AtLeast(1), true,
+        "The default of the topic config max.compaction.lag.ms.";
+    "log.cleaner.min.cleanable.ratio", Double, Some("0.5"), Check::Fraction, true,
+        "The default of the topic config min.cleanable.dirty.ratio.";
+    "log.cleaner.min.compaction.lag.ms", Long, Some("0"), Check::AtLeast(0), true,
+        "The default of the topic config min.compaction.lag.ms.";
+    "log.cleanup.policy", List, Some("delete"), Check::EachOf(&["delete", "compact"]), true,
+        "The default of the topic config cleanup.policy.";
+    "log.dir", String, Some("./tidegate-data"), Check::Any, false,
+        "The data directory, when log.dirs is not given.";
+    "log.dirs", List, None, Check::Any, false,
+        "The data directories, one store in each.";
+    "log.flush.interval.messages", Long, Some("9223372036854775807"), Check::AtLeast(1), true,
+        "The default of the topic config flush.messages.";
+    "log.flush.interval.ms", Long, None, Check::AtLeast(0), true,
+        "The default of the topic config flush.ms.";
+    "log.flush.scheduler.interval.ms", Long, Some("9223372036854775807"), Check::AtLeast(0), false,
+        "The default of log.flush.interval.ms.";
+    "log.index.interval.bytes", Int, Some("4096"), Check::AtLeast(0), true,
+        "The default of the topic config index.interval.bytes.";
+    "log.index.size.max.bytes", Int, Some("10485760"), Check::AtLeast(4), true,
+        "The default of the topic config segment.index.bytes.";
+    "log.message.timestamp.after.max.ms", Long, Some("3600000"), Check::AtLeast(0), true,
+        "The default of the topic config message.timestamp.after.max.ms.";
+    "log.message.timestamp.before.max.ms", Long, Some("9223372036854775807"), Check::AtLeast(0), true,
+        "The default of the topic config message.timestamp.before.max.ms.";
+    "log.message.timestamp.type", String, Some("CreateTime"), Check::OneOf(&["CreateTime", "LogAppendTime"]), true,
+        "The default of the topic config message.timestamp.type.";
+    "log.preallocate", Boolean, Some("false"), Check::Any, true,
+        "The default of the topic config preallocate.";
+    "log.retention.bytes", Long, Some("-1"), Check::AtLeast(-1), true,
+        "The default of the topic config retention.bytes.";
+    "log.retention.check.interval.ms", Long, Some("300000"), Check::AtLeast(1), false,
+        "How often retention looks for what may go, in milliseconds.";
+    "log.retention.hours", Int, Some("168"), Check::AtLeast(-1), false,
+        "The default of the topic config retention.ms, in hours.";
+    "log.retention.minutes", Int, None, Check::AtLeast(-1), false,
+        "The default of the topic config retention.ms, in minutes; stronger than the hours.";
+    "log.retention.ms", Long, None, Check::AtLeast(-1), true,
+        "The default of the topic config retention.ms; stronger than minutes and hours.";
+    "log.roll.hours", Int, Some("168"), Check::AtLeast(1), false,
+        "The default of the topic config segment.ms, in hours.";
+    "log.roll.jitter.hours", Int, Some("0"), Check::AtLeast(0), false,
+        "The default of the topic config segment.jitter.ms, in hours.";
+    "log.roll.jitter.ms", Long, None, Check::AtLeast(0), true,
+        "The default of the topic config segment.jitter.ms.";
+    "log.roll.ms", Long, None, Check::AtLeast(1), true,
+        "The default of the topic config segment.ms; stronger than the hours.";
+    "log.segment.bytes", Int, Some("1073741824"), Check::AtLeast(14), true,
+        "The default of the topic config segment.bytes.";
+    "log.segment.delete.delay.ms", Long, Some("60000"), Check::AtLeast(0), true,
+        "The default of the topic config file.delete.delay.ms.";
+    "max.connections", Int, Some("2147483647"), Check::AtLeast(0), false,
+        "The most connections at one time.";
+    "message.max.bytes", Int, Some("1048588"), Check::AtLeast(0), true,
+        "The default of the topic config max.message.bytes.";
+    "min.insync.replicas", Int, Some("1"), Check::AtLeast(1), true,
+        "The default of the topic config of the same name.";
+    "node.id", Int, Some("1"), Check::AtLeast(0), false,
+        "This broker's id.";
+    "num.io.threads", Int, Some("8"), Check::AtLeast(1), false,
+        "Accepted for Kafka's files; threads here follow the cores.";
+    "num.network.threads", Int, Some("3"), Check::AtLeast(1), false,
+        "Accepted for Kafka's files; threads here follow the cores.";
+    "num.partitions", Int, Some("1"), Check::Between(1, 10000), false,
+        "Partitions of a topic whose creator leaves the number open.";
+    "offset.metadata.max.bytes", Int, Some("4096"), Check::AtLeast(0), false,
+        "The longest note a committed offset may carry, in bytes.";
+    "offsets.retention.minutes", Int, Some("10080"), Check::AtLeast(1), false,
+        "How long the offsets of a group without members are kept.";
+    "offsets.topic.num.partitions", Int, Some("50"), Check::Between(1, 10000), false,
+        "Partitions of __consumer_offsets.";
+    "offsets.topic.replication.factor", Int, Some("3"), Check::AtLeast(1), false,
+        "Replicas of __consumer_offsets; fewer when there are fewer brokers.";
+    "process.roles", List, None, Check::Any, false,
+        "Accepted for Kafka's files; every broker here takes both roles.";
+    "queued.max.requests", Int, Some("500"), Check::AtLeast(1), false,
+        "Accepted for Kafka's files; each connection bounds its own requests.";
+    "replica.lag.time.max.ms", Long, Some("30000"), Check::AtLeast(1), false,
+        "A follower not caught up for this long, in milliseconds, leaves the in-sync set.";
+    "socket.receive.buffer.bytes", Int, Some("102400"), Check::AtLeast(-1), false,
+        "The sockets' receive buffer in bytes; -1 leaves it to the system.";
+    "socket.request.max.bytes", Int, Some("104857600"), Check::AtLeast(1), false,
+        "The largest request, in bytes.";
+    "socket.send.buffer.bytes", Int, Some("102400"), Check::AtLeast(-1), false,
+        "The sockets' send buffer in bytes; -1 leaves it to the system.";
+    "tidegate.consume.gap", String, Some("auto"), Check::OneOf(&["auto", "marker", "before", "cursor"]), false,
+        "How a fetch tells a consumer of offsets without records; auto goes by the client.";
+    "transaction.state.log.min.isr", Int, Some("2"), Check::AtLeast(1), false,
+        "min.insync.replicas of __transaction_state.";
+    "transaction.state.log.replication.factor", Int, Some("3"), Check::AtLeast(1), false,
+        "Replicas of __transaction_state; fewer when there are fewer brokers.";
+    "transactional.id.expiration.ms", Int, Some("604800000"), Check::AtLeast(1), false,
+        "How long an idle transactional id is remembered, in milliseconds.";
+    "unclean.leader.election.enable", Boolean, Some("false"), Check::Any, true,
+        "The default of the topic config of the same name.";
+];

@@ -1,0 +1,260 @@
+//! Configs as DescribeConfigs shows them, and the list edits of IncrementalAlterConfigs.
+
+use std::collections::BTreeMap;
+
+use super::resolve::from_broker;
+use super::{ConfigType, PLUGIN_PREFIX, broker_defs, lookup, plugin_key, topic_def, topic_defs};
+
+/// Where a value comes from; `code` is DescribeConfigs' number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigSource {
+    Topic,
+    DynamicDefaultBroker,
+    StaticBroker,
+    Default,
+}
+
+impl ConfigSource {
+    pub fn code(self) -> i8 {
+        match self {
+            ConfigSource::Topic => 1,
+            ConfigSource::DynamicDefaultBroker => 3,
+            ConfigSource::StaticBroker => 4,
+            ConfigSource::Default => 5,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct DescribedConfig {
+    pub name: String,
+    /// `None` for a broker config that nothing gives a value.
+    pub value: Option<String>,
+    pub source: ConfigSource,
+    pub kind: ConfigType,
+    pub read_only: bool,
+    pub doc: String,
+    /// Every layer that has a value, strongest first.
+    pub synonyms: Vec<DescribedSynonym>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct DescribedSynonym {
+    pub name: String,
+    pub value: String,
+    pub source: ConfigSource,
+}
+
+/// All configs of a topic, by name: the table, and the plugin settings that are set anywhere.
+pub fn describe_topic(
+    topic: &BTreeMap<String, String>,
+    dynamic: &BTreeMap<String, String>,
+    file: &BTreeMap<String, String>,
+) -> Vec<DescribedConfig> {
+    let mut names: Vec<&str> = topic_defs().iter().map(|def| def.name).collect();
+    for layer in [topic, dynamic, file] {
+        names.extend(
+            layer
+                .keys()
+                .map(String::as_str)
+                .filter(|name| plugin_key(name).is_some()),
+        );
+    }
+    names.sort_unstable();
+    names.dedup();
+    names
+        .into_iter()
+        .filter_map(|name| topic_config(name, topic, dynamic, file))
+        .collect()
+}
+
+/// All broker configs, and the chains and plugin settings that stand broker-wide.
+pub fn describe_broker(
+    dynamic: &BTreeMap<String, String>,
+    file: &BTreeMap<String, String>,
+) -> Vec<DescribedConfig> {
+    let none = BTreeMap::new();
+    let mut all: Vec<DescribedConfig> = broker_defs()
+        .iter()
+        .map(|def| {
+            let synonyms = layers(def.name, def.default, dynamic, file);
+            described(
+                def.name,
+                def.kind,
+                def.doc.to_owned(),
+                !def.dynamic,
+                synonyms,
+            )
+        })
+        .collect();
+    all.extend(
+        describe_topic(&none, dynamic, file)
+            .into_iter()
+            .filter(|config| config.name.starts_with("tidegate.")),
+    );
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
+}
+
+/// IncrementalAlterConfigs' APPEND: the elements that are not there yet go to the end.
+pub fn list_append(current: &str, added: &str) -> String {
+    let mut list: Vec<&str> = elements(current).collect();
+    for element in elements(added) {
+        if !list.contains(&element) {
+            list.push(element);
+        }
+    }
+    list.join(",")
+}
+
+/// IncrementalAlterConfigs' SUBTRACT.
+pub fn list_subtract(current: &str, removed: &str) -> String {
+    let gone: Vec<&str> = elements(removed).collect();
+    elements(current)
+        .filter(|element| !gone.contains(element))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn elements(list: &str) -> impl Iterator<Item = &str> {
+    let list = list.trim();
+    let bare = list
+        .strip_prefix('[')
+        .and_then(|l| l.strip_suffix(']'))
+        .unwrap_or(list);
+    bare.split(',')
+        .map(str::trim)
+        .filter(|element| !element.is_empty())
+}
+
+fn topic_config(
+    name: &str,
+    topic: &BTreeMap<String, String>,
+    dynamic: &BTreeMap<String, String>,
+    file: &BTreeMap<String, String>,
+) -> Option<DescribedConfig> {
+    let view = lookup(name)?;
+    let mut synonyms = Vec::new();
+    if let Some(value) = topic.get(name) {
+        synonyms.push(synonym(name, value, ConfigSource::Topic));
+    }
+    match topic_def(name) {
+        Some(def) => {
+            for (layer, source) in [
+                (dynamic, ConfigSource::DynamicDefaultBroker),
+                (file, ConfigSource::StaticBroker),
+            ] {
+                if let Some((named, value)) = from_broker(def, layer) {
+                    synonyms.push(synonym(named, &value, source));
+                }
+            }
+            let named = def.synonyms.last().map_or(name, |synonym| synonym.name);
+            synonyms.push(synonym(named, def.default, ConfigSource::Default));
+        }
+        None => synonyms.extend(layers(name, None, dynamic, file)),
+    }
+    Some(described(
+        name,
+        view.kind,
+        view.doc.into_owned(),
+        false,
+        synonyms,
+    ))
+}
+
+fn layers(
+    name: &str,
+    default: Option<&str>,
+    dynamic: &BTreeMap<String, String>,
+    file: &BTreeMap<String, String>,
+) -> Vec<DescribedSynonym> {
+    let dynamic = dynamic
+        .get(name)
+        .map(|v| synonym(name, v, ConfigSource::DynamicDefaultBroker));
+    let file = file
+        .get(name)
+        .map(|v| synonym(name, v, ConfigSource::StaticBroker));
+    let default = default.map(|v| synonym(name, v, ConfigSource::Default));
+    dynamic.into_iter().chain(file).chain(default).collect()
+}
+
+fn synonym(name: &str, value: &str, source: ConfigSource) -> DescribedSynonym {
+    DescribedSynonym {
+        name: name.to_owned(),
+        value: value.to_owned(),
+        source,
+    }
+}
+
+fn described(
+    name: &str,
+    kind: ConfigType,
+    doc: String,
+    read_only: bool,
+    synonyms: Vec<DescribedSynonym>,
+) -> DescribedConfig {
+    debug_assert!(!name.is_empty() && name != PLUGIN_PREFIX);
+    let strongest = synonyms.first();
+    DescribedConfig {
+        name: name.to_owned(),
+        value: strongest.map(|s| s.value.clone()),
+        source: strongest.map_or(ConfigSource::Default, |s| s.source),
+        kind,
+        read_only,
+        doc,
+        synonyms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn the_strongest_layer_is_the_value_and_all_are_listed() {
+        let all = describe_topic(
+            &map(&[("retention.ms", "1"), ("tidegate.plugin.m.k", "v")]),
+            &map(&[("log.retention.ms", "2")]),
+            &map(&[("log.retention.hours", "3"), ("message.max.bytes", "9")]),
+        );
+        let find = |name: &str| all.iter().find(|c| c.name == name).unwrap();
+        let retention = find("retention.ms");
+        assert_eq!(retention.value.as_deref(), Some("1"));
+        assert_eq!(retention.source, ConfigSource::Topic);
+        let values: Vec<_> = retention
+            .synonyms
+            .iter()
+            .map(|s| s.value.as_str())
+            .collect();
+        assert_eq!(values, ["1", "2", "10800000", "604800000"]);
+        assert_eq!(find("max.message.bytes").source, ConfigSource::StaticBroker);
+        assert_eq!(find("tidegate.plugin.m.k").value.as_deref(), Some("v"));
+        assert_eq!(find("cleanup.policy").source, ConfigSource::Default);
+    }
+
+    #[test]
+    fn broker_configs_show_the_file_and_what_is_read_only() {
+        let all = describe_broker(&map(&[]), &map(&[("num.partitions", "4")]));
+        let find = |name: &str| all.iter().find(|c| c.name == name).unwrap();
+        assert_eq!(find("num.partitions").value.as_deref(), Some("4"));
+        assert!(find("num.partitions").read_only);
+        assert!(!find("log.retention.ms").read_only);
+        assert_eq!(find("log.retention.ms").value, None);
+        assert_eq!(find("tidegate.produce.chain").value.as_deref(), Some(""));
+    }
+
+    #[test]
+    fn lists_grow_and_shrink() {
+        assert_eq!(list_append("", "a"), "a");
+        assert_eq!(list_append("[a, b]", "b,c"), "a,b,c");
+        assert_eq!(list_subtract("[a,b,c]", "b, x"), "a,c");
+        assert_eq!(list_subtract("a", "a"), "");
+    }
+}

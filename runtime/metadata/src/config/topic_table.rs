@@ -1,0 +1,116 @@
+//! Every topic config, with Kafka 4.1's types and defaults, and Tidegate's own.
+
+use super::{Check, ConfigDef, ConfigType, Synonym};
+
+const LONG_MAX: &str = "9223372036854775807";
+const HOUR_MS: i64 = 3_600_000;
+const MINUTE_MS: i64 = 60_000;
+
+const COMPRESSION_TYPES: &[&str] = &[
+    "producer",
+    "uncompressed",
+    "none",
+    "gzip",
+    "snappy",
+    "lz4",
+    "zstd",
+];
+
+pub fn topic_defs() -> &'static [ConfigDef] {
+    DEFS
+}
+
+const fn same(name: &'static str) -> Synonym {
+    Synonym { name, scale: 1 }
+}
+
+macro_rules! defs {
+    ($($name:literal, $kind:ident, $default:expr, $check:expr, [$($synonym:expr),*], $doc:literal;)*) => {
+        &[$(ConfigDef {
+            name: $name,
+            kind: ConfigType::$kind,
+            default: $default,
+            doc: $doc,
+            check: $check,
+            synonyms: &[$($synonym),*],
+        }),*]
+    };
+}
+
+static DEFS: &[ConfigDef] = defs![
+    "cleanup.policy", List, "delete", Check::EachOf(&["delete", "compact"]),
+        [same("log.cleanup.policy")],
+        "How old data goes: `delete` drops it by age and size, `compact` keeps the last record of each key. Both may be given.";
+    "compression.gzip.level", Int, "-1", Check::Between(-1, 9), [same("compression.gzip.level")],
+        "Level for gzip when the broker compresses; -1 is the codec's default.";
+    "compression.lz4.level", Int, "9", Check::Between(1, 17), [same("compression.lz4.level")],
+        "Level for lz4 when the broker compresses.";
+    "compression.type", String, "producer", Check::OneOf(COMPRESSION_TYPES), [same("compression.type")],
+        "The codec batches are stored with; `producer` keeps what each producer chose, `uncompressed` stores none.";
+    "compression.zstd.level", Int, "3", Check::Between(-131072, 22), [same("compression.zstd.level")],
+        "Level for zstd when the broker compresses.";
+    "delete.retention.ms", Long, "86400000", Check::AtLeast(0), [same("log.cleaner.delete.retention.ms")],
+        "How long a tombstone stays readable on a compacted topic, in milliseconds.";
+    "file.delete.delay.ms", Long, "60000", Check::AtLeast(0), [same("log.segment.delete.delay.ms")],
+        "Accepted for Kafka's tools; this store has no segment files to delete late.";
+    "flush.messages", Long, LONG_MAX, Check::AtLeast(1), [same("log.flush.interval.messages")],
+        "Syncs the log to disk after this many records, whatever the producers ask for.";
+    "flush.ms", Long, LONG_MAX, Check::AtLeast(0),
+        [same("log.flush.interval.ms"), same("log.flush.scheduler.interval.ms")],
+        "Syncs the log to disk at least this often, in milliseconds, whatever the producers ask for.";
+    "follower.replication.throttled.replicas", List, "", Check::Any, [],
+        "Follower replicas whose catching up is throttled, as `partition:broker` pairs, or `*`.";
+    "index.interval.bytes", Int, "4096", Check::AtLeast(0), [same("log.index.interval.bytes")],
+        "Accepted for Kafka's tools; this store indexes every batch.";
+    "leader.replication.throttled.replicas", List, "", Check::Any, [],
+        "Leader replicas whose sending is throttled, as `partition:broker` pairs, or `*`.";
+    "max.compaction.lag.ms", Long, LONG_MAX, Check::AtLeast(1), [same("log.cleaner.max.compaction.lag.ms")],
+        "The longest a record may stay out of compaction, in milliseconds.";
+    "max.message.bytes", Int, "1048588", Check::AtLeast(0), [same("message.max.bytes")],
+        "The largest batch a producer may send, in bytes, after its compression.";
+    "message.downconversion.enable", Boolean, "true", Check::Any, [],
+        "Accepted for older tools; record formats before version 2 are not served.";
+    "message.format.version", String, "3.0-IV1", Check::Any, [],
+        "Accepted for older tools; the stored format is always version 2.";
+    "message.timestamp.after.max.ms", Long, "3600000", Check::AtLeast(0),
+        [same("log.message.timestamp.after.max.ms")],
+        "How far in the future a record's own timestamp may lie, in milliseconds.";
+    "message.timestamp.before.max.ms", Long, LONG_MAX, Check::AtLeast(0),
+        [same("log.message.timestamp.before.max.ms")],
+        "How far in the past a record's own timestamp may lie, in milliseconds.";
+    "message.timestamp.type", String, "CreateTime", Check::OneOf(&["CreateTime", "LogAppendTime"]),
+        [same("log.message.timestamp.type")],
+        "Whether records carry the time their producer gave or the time the broker appended them.";
+    "min.cleanable.dirty.ratio", Double, "0.5", Check::Fraction, [same("log.cleaner.min.cleanable.ratio")],
+        "The share of not yet compacted bytes above which a log is compacted.";
+    "min.compaction.lag.ms", Long, "0", Check::AtLeast(0), [same("log.cleaner.min.compaction.lag.ms")],
+        "The shortest time a record stays out of compaction, in milliseconds.";
+    "min.insync.replicas", Int, "1", Check::AtLeast(1), [same("min.insync.replicas")],
+        "How many replicas must be in sync for a produce with acks=all to be taken.";
+    "preallocate", Boolean, "false", Check::Any, [same("log.preallocate")],
+        "Accepted for Kafka's tools; this store has no files to preallocate.";
+    "retention.bytes", Long, "-1", Check::AtLeast(-1), [same("log.retention.bytes")],
+        "The most bytes a partition keeps under cleanup.policy=delete; -1 keeps all.";
+    "retention.ms", Long, "604800000", Check::AtLeast(-1),
+        [same("log.retention.ms"), Synonym { name: "log.retention.minutes", scale: MINUTE_MS },
+         Synonym { name: "log.retention.hours", scale: HOUR_MS }],
+        "How long records are kept under cleanup.policy=delete, in milliseconds; -1 keeps them for ever.";
+    "segment.bytes", Int, "1073741824", Check::AtLeast(14), [same("log.segment.bytes")],
+        "The grain, in bytes, in which retention and compaction work.";
+    "segment.index.bytes", Int, "10485760", Check::AtLeast(4), [same("log.index.size.max.bytes")],
+        "Accepted for Kafka's tools; this store has no index files.";
+    "segment.jitter.ms", Long, "0", Check::AtLeast(0),
+        [same("log.roll.jitter.ms"), Synonym { name: "log.roll.jitter.hours", scale: HOUR_MS }],
+        "Accepted for Kafka's tools; this store does not roll segments.";
+    "segment.ms", Long, "604800000", Check::AtLeast(1),
+        [same("log.roll.ms"), Synonym { name: "log.roll.hours", scale: HOUR_MS }],
+        "The longest time, in milliseconds, before written data may be compacted or deleted.";
+    "tidegate.consume.chain", List, "", Check::Chain, [same("tidegate.consume.chain")],
+        "Plugins that every consumer's fetch passes, in order: `[alias=]name[@version|@sha256:digest]`, comma-separated.";
+    "tidegate.on.error", String, "reject", Check::OnError, [same("tidegate.on.error")],
+        "What becomes of a record whose plugin failed: `reject` refuses it, `drop` acknowledges and discards it, `pass` keeps it.";
+    "tidegate.produce.chain", List, "", Check::Chain, [same("tidegate.produce.chain")],
+        "Plugins that every produced batch passes, in order: `[alias=]name[@version|@sha256:digest]`, comma-separated.";
+    "unclean.leader.election.enable", Boolean, "false", Check::Any, [same("unclean.leader.election.enable")],
+        "Whether a replica that is not in sync may lead when no other is left, losing acknowledged records.";
+];
