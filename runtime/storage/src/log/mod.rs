@@ -1,31 +1,86 @@
 //! The partition path: partition table, tail cache and one writer thread over a [`LogStore`].
-#![allow(unused_variables, clippy::unimplemented)]
+//!
+//! # Life of an append
+//!
+//! [`Log::submit`] puts it in a bounded queue. The writer thread drains the queue, refuses what is
+//! stale, gives the rest their offsets, writes all of it at once, makes it readable, syncs if one
+//! of the appends asked, and calls each `done` in the order of submission. While it syncs the
+//! queue fills for the next write: that is the group commit, and there is no other lock in it.
+//!
+//! # Failure
+//!
+//! After a failed sync, or a failed write that was not a plain full disk, the log is
+//! [`StoreHealth::Offline`] for good: what reached the disk is unknown, and an fsync that failed
+//! once may succeed the second time without having written anything. Reads go on.
 
-use std::sync::Arc;
+mod admin;
+mod partition;
+mod plan;
+mod queue;
+mod read;
+mod tail;
+mod times;
+mod writer;
 
-use tidegate_record::{LeaderEpoch, Offset, PartitionId};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::JoinHandle;
 
-use crate::{
-    AppendError, AppendPart, Appended, Bounds, IndexRow, LogStore, PartitionEntry, Progress,
-    ReadError, RetentionPolicy, StoreError, StoreHealth, Stored,
-};
+use tidegate_record::PartitionId;
 
+use self::partition::Partition;
+use self::queue::Queue;
+use self::writer::Writer;
+use crate::{AppendError, AppendPart, Appended, LogStore, Progress, StoreError, StoreHealth};
+
+/// Called once with the fate of an append, on the writer thread: it must not block.
 pub type Done = Box<dyn FnOnce(Result<Vec<Appended>, AppendError>) + Send>;
+
+/// Called on the writer thread after each write and each sync: it must not block.
 pub type ProgressFn = Box<dyn Fn(&[Progress]) + Send + Sync>;
 
+/// Batches that enter the log together: a crash leaves all of them or none.
 pub struct Append {
+    /// The batches, written in this order.
     pub parts: Vec<AppendPart>,
+    /// True: `done` is called when everything is on disk. False: when it is written, and the disk
+    /// follows within [`LogOptions::lazy_sync_ms`].
     pub sync: bool,
+    /// The broker's clock, kept in the index rows (ms).
     pub now_ms: i64,
+    /// Gets one [`Appended`] per part. Dropped uncalled only if the process ends first.
     pub done: Done,
 }
 
+impl Append {
+    /// Bytes of its batches.
+    pub fn size(&self) -> usize {
+        self.parts.iter().map(|part| part.batch.bytes().len()).sum()
+    }
+}
+
+impl fmt::Debug for Append {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Append")
+            .field("parts", &self.parts)
+            .field("sync", &self.sync)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Memory bounds and timing of a [`Log`].
 #[derive(Clone, Debug)]
 pub struct LogOptions {
+    /// Bytes of recent batches kept readable without the store, over all partitions.
     pub tail_cache_bytes: usize,
+    /// Bytes of batches that may wait for the writer. An append beyond it is handed back, unless
+    /// it is alone in the queue.
     pub queue_bytes: usize,
+    /// How long a written append may wait for a sync nobody asked for. `u64::MAX`: for ever.
     pub lazy_sync_ms: u64,
-    /// Most bytes of batches that go into one write.
+    /// Bytes of batches that go into one write, one append at least.
     pub group_bytes: usize,
 }
 
@@ -35,35 +90,144 @@ impl Default for LogOptions {
             tail_cache_bytes: 128 << 20,
             queue_bytes: 64 << 20,
             lazy_sync_ms: 20,
-            group_bytes: 8 << 20,
+            group_bytes: 4 << 20,
         }
     }
 }
 
+/// The logs of one store. Any thread may use it; dropping the last reference closes it.
 pub struct Log {
-    _x: (),
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
 }
 
-#[rustfmt::skip]
+/// What the writer thread shares with the callers.
+pub(crate) struct Shared {
+    store: Arc<dyn LogStore>,
+    options: LogOptions,
+    partitions: RwLock<HashMap<PartitionId, Arc<Partition>>>,
+    queue: Queue,
+    /// Held by the writer from the epoch check to the publication of the new end. Whoever takes
+    /// it knows that no append is half way: after `set_epoch` no older epoch can be appended.
+    gate: Mutex<()>,
+    /// Held while a log start moves or a partition comes or goes. Taken before `gate`.
+    admin: Mutex<()>,
+    offline: AtomicBool,
+    reason: Mutex<String>,
+    listeners: RwLock<Vec<ProgressFn>>,
+}
+
 impl Log {
-    pub fn open(store: Arc<dyn LogStore>, options: LogOptions) -> Result<Arc<Log>, StoreError> { unimplemented!() }
-    pub fn partitions(&self) -> Vec<PartitionEntry> { unimplemented!() }
-    pub fn ensure_partition(&self, entry: PartitionEntry) -> Result<(), StoreError> { unimplemented!() }
-    pub fn delete_partition(&self, id: PartitionId) -> Result<(), StoreError> { unimplemented!() }
-    pub fn bounds(&self, id: PartitionId) -> Option<Bounds> { unimplemented!() }
-    pub fn set_epoch(&self, id: PartitionId, epoch: LeaderEpoch) { unimplemented!() }
+    /// Reads the partition table of `store` and starts the writer thread.
+    pub fn open(store: Arc<dyn LogStore>, options: LogOptions) -> Result<Arc<Log>, StoreError> {
+        let mut partitions = HashMap::new();
+        for entry in store.partitions()? {
+            partitions.insert(entry.id, Arc::new(Partition::load(store.as_ref(), entry)?));
+        }
+        let shared = Arc::new(Shared {
+            store,
+            queue: Queue::new(options.queue_bytes, options.group_bytes),
+            options,
+            partitions: RwLock::new(partitions),
+            gate: Mutex::new(()),
+            admin: Mutex::new(()),
+            offline: AtomicBool::new(false),
+            reason: Mutex::new(String::new()),
+            listeners: RwLock::new(Vec::new()),
+        });
+        let writer = Writer::new(shared.clone());
+        let thread = std::thread::Builder::new()
+            .name("log-writer".into())
+            .spawn(move || writer.run())
+            .map_err(|error| StoreError::Io(format!("start the writer thread: {error}")))?;
+        Ok(Arc::new(Log {
+            shared,
+            writer: Mutex::new(Some(thread)),
+        }))
+    }
+
+    /// Queues an append; never blocks on the disk. Handed back when the queue is full, the store
+    /// is offline or the log is closed: nothing of it was done and `done` was not called.
+    // The append is the caller's own value coming back, not an error to be kept small.
     #[allow(clippy::result_large_err)]
-    pub fn submit(&self, append: Append) -> Result<(), Append> { unimplemented!() }
-    pub fn read(&self, id: PartitionId, from: Offset, to: Offset, max_bytes: usize) -> Result<Vec<Stored>, ReadError> { unimplemented!() }
-    pub fn read_tail(&self, id: PartitionId, from: Offset, to: Offset, max_bytes: usize) -> Option<Vec<Stored>> { unimplemented!() }
-    pub fn rows(&self, id: PartitionId, from: Offset, limit: usize) -> Result<Vec<IndexRow>, ReadError> { unimplemented!() }
-    pub fn lookup_timestamp(&self, id: PartitionId, target_ts: i64, to: Offset) -> Result<Option<(Offset, i64, i32)>, ReadError> { unimplemented!() }
-    pub fn max_timestamp(&self, id: PartitionId, to: Offset) -> Result<Option<(Offset, i64)>, ReadError> { unimplemented!() }
-    pub fn move_log_start(&self, id: PartitionId, to: Offset) -> Result<Offset, ReadError> { unimplemented!() }
-    pub fn retain(&self, id: PartitionId, policy: RetentionPolicy, now_ms: i64, to: Offset) -> Result<Option<Offset>, ReadError> { unimplemented!() }
-    pub fn truncate(&self, id: PartitionId, to: Offset) -> Result<(), ReadError> { unimplemented!() }
-    pub fn size_bytes(&self, id: PartitionId) -> u64 { unimplemented!() }
-    pub fn health(&self) -> StoreHealth { unimplemented!() }
-    pub fn on_progress(&self, f: ProgressFn) { unimplemented!() }
-    pub fn close(&self) { unimplemented!() }
+    pub fn submit(&self, append: Append) -> Result<(), Append> {
+        if self.shared.offline.load(Ordering::Acquire) {
+            return Err(append);
+        }
+        self.shared.queue.push(append)
+    }
+
+    /// Whether appends are still taken.
+    pub fn health(&self) -> StoreHealth {
+        self.shared.health()
+    }
+
+    /// Adds a listener for moving ends. Called after every write (the end moved, readers may read)
+    /// and after every sync (the synced end moved), each time after the `done` calls it allows.
+    pub fn on_progress(&self, f: ProgressFn) {
+        self.shared
+            .listeners
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(f);
+    }
+
+    /// Writes and syncs what is queued, then stops the writer thread. Later appends are handed
+    /// back, reads go on. Called from a `done` callback it only asks the thread to stop.
+    pub fn close(&self) {
+        self.shared.queue.close();
+        let thread = lock(&self.writer).take();
+        if let Some(thread) = thread
+            && thread.thread().id() != std::thread::current().id()
+            && thread.join().is_err()
+        {
+            tracing::error!("the log writer panicked");
+        }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn partition(&self, id: PartitionId) -> Option<Arc<Partition>> {
+        self.partitions
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&id)
+            .cloned()
+    }
+
+    fn health(&self) -> StoreHealth {
+        if self.offline.load(Ordering::Acquire) {
+            return StoreHealth::Offline(lock(&self.reason).clone());
+        }
+        StoreHealth::Online
+    }
+
+    /// Ends acknowledgements for good. The first reason is kept: it is the cause.
+    fn go_offline(&self, why: &str) {
+        let mut reason = lock(&self.reason);
+        if reason.is_empty() {
+            tracing::error!(why, "the store goes offline");
+            *reason = why.to_owned();
+        }
+        self.offline.store(true, Ordering::Release);
+    }
+
+    fn check_online(&self) -> Result<(), StoreError> {
+        match self.health() {
+            StoreHealth::Online => Ok(()),
+            StoreHealth::Offline(reason) => Err(StoreError::Offline(reason)),
+        }
+    }
+}
+
+/// A poisoned lock is taken all the same: every value behind one is whole between statements, and
+/// a panic elsewhere must not stop the writer.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

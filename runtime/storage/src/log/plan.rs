@@ -1,0 +1,159 @@
+//! Deciding a group: which appends are taken, and which offsets their batches get. Pure but for
+//! reading the partition table; nothing is visible before the writer acts on the plan.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidegate_record::PartitionId;
+
+use super::partition::{End, Partition};
+use super::{Append, Done, Shared};
+use crate::{AppendError, AppendPart, Appended, IndexRow, Placed};
+
+/// One group, decided. Reused from group to group for its allocations.
+#[derive(Default)]
+pub(crate) struct Plan {
+    /// Batches to write, in order.
+    pub(crate) placed: Vec<PlacedBatch>,
+    /// Partitions that move, with the end they move to.
+    pub(crate) ends: HashMap<PartitionId, (Arc<Partition>, End)>,
+    /// One per append, in the order of submission.
+    pub(crate) outcomes: Vec<Outcome>,
+}
+
+pub(crate) struct PlacedBatch {
+    pub(crate) partition: Arc<Partition>,
+    pub(crate) row: IndexRow,
+    pub(crate) bytes: Bytes,
+}
+
+pub(crate) struct Outcome {
+    pub(crate) done: Done,
+    pub(crate) sync: bool,
+    pub(crate) result: Result<Vec<Appended>, AppendError>,
+}
+
+impl Plan {
+    /// Takes an append whole or refuses it whole.
+    pub(crate) fn add(&mut self, shared: &Shared, append: Append) {
+        let Append {
+            parts,
+            sync,
+            now_ms,
+            done,
+        } = append;
+        let result = self.admit(shared, &parts).map(|()| {
+            parts
+                .into_iter()
+                .filter_map(|part| self.place(part, now_ms))
+                .collect()
+        });
+        self.outcomes.push(Outcome { done, sync, result });
+    }
+
+    pub(crate) fn writes(&self) -> Vec<Placed<'_>> {
+        let placed = |batch: &'_ PlacedBatch| (batch.partition.id(), batch.row);
+        self.placed
+            .iter()
+            .map(|batch| {
+                let (id, row) = placed(batch);
+                Placed {
+                    id,
+                    row,
+                    bytes: &batch.bytes,
+                }
+            })
+            .collect()
+    }
+
+    pub(crate) fn wants_sync(&self) -> bool {
+        self.outcomes
+            .iter()
+            .any(|outcome| outcome.sync && outcome.result.is_ok())
+    }
+
+    /// Turns every append that was taken into a refusal.
+    pub(crate) fn fail(&mut self, error: &AppendError) {
+        for outcome in &mut self.outcomes {
+            if outcome.result.is_ok() {
+                outcome.result = Err(error.clone());
+            }
+        }
+    }
+
+    /// All checks of all parts come before the first part gets an offset: an append is atomic.
+    fn admit(&mut self, shared: &Shared, parts: &[AppendPart]) -> Result<(), AppendError> {
+        for part in parts {
+            if !self.ends.contains_key(&part.id) {
+                let partition = shared
+                    .partition(part.id)
+                    .ok_or(AppendError::UnknownPartition(part.id))?;
+                let end = partition.end();
+                self.ends.insert(part.id, (partition, end));
+            }
+            let Some((partition, end)) = self.ends.get(&part.id) else {
+                continue;
+            };
+            check(part, partition, *end, parts.len())?;
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, part: AppendPart, now_ms: i64) -> Option<Appended> {
+        let (partition, end) = self.ends.get_mut(&part.id)?;
+        let batch = part.batch.place(end.offset, part.epoch);
+        let row = IndexRow::of(
+            &batch,
+            part.last_surviving_delta,
+            now_ms,
+            end.position,
+            end.max_timestamp,
+        );
+        *end = End::behind(Some(&row), end.offset);
+        let appended = Appended {
+            base_offset: row.base_offset,
+            last_offset: row.last_offset,
+            log_start: partition.start(),
+        };
+        let bytes = batch.into_bytes();
+        self.placed.push(PlacedBatch {
+            partition: partition.clone(),
+            row,
+            bytes,
+        });
+        Some(appended)
+    }
+}
+
+/// `siblings` parts of one append may share the partition; room for all of them is asked of each.
+fn check(
+    part: &AppendPart,
+    partition: &Partition,
+    end: End,
+    siblings: usize,
+) -> Result<(), AppendError> {
+    let current = partition.epoch();
+    if part.epoch != current {
+        return Err(AppendError::StaleEpoch {
+            id: part.id,
+            given: part.epoch,
+            current,
+        });
+    }
+    let header = part.batch.header();
+    let deltas = -1..=header.last_offset_delta;
+    if header.last_offset_delta < 0 || !deltas.contains(&part.last_surviving_delta) {
+        return Err(AppendError::Invalid(format!(
+            "last offset delta {}, last surviving delta {}",
+            header.last_offset_delta, part.last_surviving_delta
+        )));
+    }
+    let room = i64::from(u32::MAX).saturating_mul(siblings as i64 + 1);
+    if end.offset.checked_add(room).is_none() {
+        return Err(AppendError::Invalid(
+            "the partition's offsets are used up".into(),
+        ));
+    }
+    Ok(())
+}

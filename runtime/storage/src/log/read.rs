@@ -1,0 +1,123 @@
+//! Reading: the tail cache first, the store behind it.
+
+use std::sync::{Arc, PoisonError};
+
+use tidegate_record::{Offset, PartitionId};
+
+use super::partition::Partition;
+use super::{Log, lock};
+use crate::{Bounds, IndexRow, PartitionEntry, ReadError, StoreError, Stored};
+
+impl Log {
+    /// Every partition of the store with its present log start, by ascending id; also those the
+    /// cluster's metadata does not know.
+    pub fn partitions(&self) -> Vec<PartitionEntry> {
+        let partitions = self
+            .shared
+            .partitions
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut entries: Vec<_> = partitions.values().map(|p| p.entry()).collect();
+        entries.sort_by_key(|entry| entry.id);
+        entries
+    }
+
+    /// Where the partition's log begins and ends; `None` when there is no such partition.
+    pub fn bounds(&self, id: PartitionId) -> Option<Bounds> {
+        Some(self.shared.partition(id)?.bounds())
+    }
+
+    /// Bytes of the partition's readable batches; 0 when there is no such partition.
+    pub fn size_bytes(&self, id: PartitionId) -> u64 {
+        self.shared
+            .partition(id)
+            .map_or(0, |partition| partition.size_bytes())
+    }
+
+    /// Batches from the one containing `from`, ascending, with `base_offset < to`: at least one
+    /// when there is any, then as many as fit in `max_bytes`. Empty at the end of the log. The
+    /// first batch may begin before `from`, even before the log start.
+    ///
+    /// Blocks on the disk when the batches are no longer cached.
+    pub fn read(
+        &self,
+        id: PartitionId,
+        from: Offset,
+        to: Offset,
+        max_bytes: usize,
+    ) -> Result<Vec<Stored>, ReadError> {
+        let partition = self.known(id)?;
+        let end = in_range(&partition, from)?;
+        let to = to.min(end);
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        if let Some(cached) = lock(&partition.tail).read(from, to, max_bytes) {
+            return Ok(cached);
+        }
+        self.from_store(&partition, from, |store| {
+            store.read(id, from, to, max_bytes)
+        })
+    }
+
+    /// As [`Log::read`] but from the tail cache alone, so it never blocks on the disk. `None` when
+    /// `from` is not cached or not in the log: ask [`Log::read`].
+    pub fn read_tail(
+        &self,
+        id: PartitionId,
+        from: Offset,
+        to: Offset,
+        max_bytes: usize,
+    ) -> Option<Vec<Stored>> {
+        let partition = self.shared.partition(id)?;
+        let to = to.min(in_range(&partition, from).ok()?);
+        if from >= to {
+            return Some(Vec::new());
+        }
+        lock(&partition.tail).read(from, to, max_bytes)
+    }
+
+    /// At most `limit` rows from the one containing `from`, ascending. May block on the disk.
+    pub fn rows(
+        &self,
+        id: PartitionId,
+        from: Offset,
+        limit: usize,
+    ) -> Result<Vec<IndexRow>, ReadError> {
+        let partition = self.known(id)?;
+        let end = in_range(&partition, from)?;
+        let mut rows = self.from_store(&partition, from, |store| store.rows(id, from, limit))?;
+        // The store may be ahead of what was published.
+        rows.retain(|row| row.base_offset < end);
+        Ok(rows)
+    }
+
+    pub(super) fn known(&self, id: PartitionId) -> Result<Arc<Partition>, ReadError> {
+        self.shared
+            .partition(id)
+            .ok_or(ReadError::UnknownPartition(id))
+    }
+
+    /// A read that raced with retention may find nothing, or half of what it looked for: whatever
+    /// the store said, the answer is then that the offset is gone.
+    fn from_store<T>(
+        &self,
+        partition: &Partition,
+        from: Offset,
+        read: impl FnOnce(&dyn crate::LogStore) -> Result<T, StoreError>,
+    ) -> Result<T, ReadError> {
+        let found = read(self.shared.store.as_ref());
+        in_range(partition, from)?;
+        Ok(found?)
+    }
+}
+
+/// The log end if `from` is inside the log or right at its end.
+fn in_range(partition: &Partition, from: Offset) -> Result<Offset, ReadError> {
+    let Bounds { start, end, .. } = partition.bounds();
+    if (start..=end).contains(&from) {
+        Ok(end)
+    } else {
+        Err(ReadError::OutOfRange { start, end })
+    }
+}

@@ -1,0 +1,230 @@
+//! The writer thread: group commit.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use tidegate_record::PartitionId;
+
+use super::partition::Partition;
+use super::plan::{Outcome, Plan};
+use super::queue::Drained;
+use super::tail::Order;
+use super::{Append, Shared, lock};
+use crate::{AppendError, Progress, StoreError, StoreHealth, Stored};
+
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    tail: Order,
+    /// Partitions whose end moved since the last sync.
+    unsynced: HashMap<PartitionId, Arc<Partition>>,
+    /// When the oldest unsynced write must be on disk.
+    sync_at: Option<Instant>,
+}
+
+impl Writer {
+    pub(crate) fn new(shared: Arc<Shared>) -> Writer {
+        let tail = Order::new(shared.options.tail_cache_bytes);
+        Writer {
+            shared,
+            tail,
+            unsynced: HashMap::new(),
+            sync_at: None,
+        }
+    }
+
+    /// Until the queue is closed and empty.
+    pub(crate) fn run(mut self) {
+        let _offline_if_it_panics = Watch(self.shared.clone());
+        let mut group = Vec::new();
+        loop {
+            match self.shared.queue.drain(&mut group, self.time_left()) {
+                Drained::Group => self.commit(&mut group),
+                Drained::TimedOut => {}
+                Drained::Closed => break,
+            }
+            if self.time_left().is_some_and(|left| left.is_zero()) {
+                self.sync();
+            }
+        }
+        if !self.unsynced.is_empty() {
+            self.sync();
+        }
+    }
+
+    fn commit(&mut self, group: &mut Vec<Append>) {
+        let mut plan = Plan::default();
+        let wrote = self.write(group, &mut plan);
+        let Plan { outcomes, ends, .. } = plan;
+        if !wrote {
+            return answer(outcomes);
+        }
+        // Who asked for no sync need not wait for the others', unless they came before.
+        let early = outcomes
+            .iter()
+            .take_while(|o| !o.sync || o.result.is_err())
+            .count();
+        let mut outcomes = outcomes.into_iter();
+        answer(outcomes.by_ref().take(early));
+        self.report(ends.values().map(|(partition, _)| partition));
+        if outcomes.len() > 0 {
+            let synced = self.sync_store();
+            answer(outcomes.map(|outcome| after_sync(outcome, &synced)));
+            self.report_synced(synced.is_ok());
+        }
+    }
+
+    /// Decides the group, writes it and makes it readable, all under the gate. False: nothing was
+    /// written and the plan's outcomes say why.
+    fn write(&mut self, group: &mut Vec<Append>, plan: &mut Plan) -> bool {
+        let shared = self.shared.clone();
+        let _gate = lock(&shared.gate);
+        for append in group.drain(..) {
+            plan.add(&shared, append);
+        }
+        if let StoreHealth::Offline(reason) = shared.health() {
+            plan.fail(&AppendError::Offline(reason));
+            return false;
+        }
+        if plan.placed.is_empty() {
+            return false;
+        }
+        if let Err(error) = shared.store.write(&plan.writes()) {
+            plan.fail(&self.write_failed(&error));
+            return false;
+        }
+        self.publish(plan);
+        true
+    }
+
+    fn publish(&mut self, plan: &mut Plan) {
+        for placed in plan.placed.drain(..) {
+            let stored = Stored {
+                row: placed.row,
+                batch: placed.bytes,
+            };
+            self.tail.publish(&placed.partition, stored);
+        }
+        for (id, (partition, end)) in &plan.ends {
+            partition.set_end(*end);
+            self.unsynced
+                .entry(*id)
+                .or_insert_with(|| partition.clone());
+        }
+        if self.sync_at.is_none() {
+            let lazy = Duration::from_millis(self.shared.options.lazy_sync_ms);
+            self.sync_at = Instant::now().checked_add(lazy);
+        }
+    }
+
+    fn write_failed(&mut self, error: &StoreError) -> AppendError {
+        match error {
+            StoreError::DiskFull(_) => {
+                // A sync now would meet the same full disk and take the store down for good. What
+                // was written before is answered as acks=1 already; it waits for the next write.
+                self.sync_at = None;
+                AppendError::Store(error.to_string())
+            }
+            StoreError::UnknownPartition(_) | StoreError::Invalid(_) => {
+                AppendError::Store(error.to_string())
+            }
+            _ => {
+                self.shared.go_offline(&format!("write failed: {error}"));
+                AppendError::Offline(error.to_string())
+            }
+        }
+    }
+
+    /// The sync nobody asked for.
+    fn sync(&mut self) {
+        let synced = self.sync_store();
+        self.report_synced(synced.is_ok());
+    }
+
+    /// Never tried again once it failed: the kernel may have dropped the dirty pages and would
+    /// call the next one a success.
+    fn sync_store(&mut self) -> Result<(), String> {
+        self.sync_at = None;
+        if let StoreHealth::Offline(reason) = self.shared.health() {
+            return Err(reason);
+        }
+        self.shared.store.sync().map_err(|error| {
+            self.shared.go_offline(&format!("sync failed: {error}"));
+            error.to_string()
+        })?;
+        self.unsynced
+            .values()
+            .for_each(|partition| partition.set_synced());
+        Ok(())
+    }
+
+    fn report_synced(&mut self, synced: bool) {
+        let unsynced = std::mem::take(&mut self.unsynced);
+        if synced {
+            self.report(unsynced.values());
+        }
+    }
+
+    fn report<'a>(&self, partitions: impl Iterator<Item = &'a Arc<Partition>>) {
+        let listeners = self
+            .shared
+            .listeners
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        if listeners.is_empty() {
+            return;
+        }
+        let progress: Vec<Progress> = partitions
+            .map(|partition| {
+                let bounds = partition.bounds();
+                Progress {
+                    id: partition.id(),
+                    end: bounds.end,
+                    synced_end: bounds.synced_end,
+                }
+            })
+            .collect();
+        for listener in listeners.iter() {
+            guarded("progress listener", || listener(&progress));
+        }
+    }
+
+    fn time_left(&self) -> Option<Duration> {
+        self.sync_at
+            .map(|at| at.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// What becomes of a taken append when the sync it waited for ended so.
+fn after_sync(outcome: Outcome, synced: &Result<(), String>) -> Outcome {
+    let result = match (synced, outcome.result) {
+        (Err(reason), Ok(_)) => Err(AppendError::Offline(reason.clone())),
+        (_, result) => result,
+    };
+    Outcome { result, ..outcome }
+}
+
+fn answer(outcomes: impl IntoIterator<Item = Outcome>) {
+    for outcome in outcomes {
+        guarded("append callback", || (outcome.done)(outcome.result));
+    }
+}
+
+/// A caller's panic is its own bug; without this it would stop every partition of the store.
+fn guarded(what: &str, f: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(f)).is_err() {
+        tracing::error!(what, "panicked on the writer thread");
+    }
+}
+
+/// If the writer itself panics nobody would answer any more: say so instead of hanging.
+struct Watch(Arc<Shared>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.go_offline("the writer thread panicked");
+        }
+    }
+}
