@@ -1,0 +1,151 @@
+//! The broker's configuration: parsed cheaply from files, environment and command line, then resolved once.
+//!
+//! A Kafka `server.properties` works as it is; TOML takes the same keys. Every key has an environment variable:
+//! `TIDEGATE_CFG_LOG_DIRS` for `log.dirs` (a doubled underscore stands for one underscore). What this version does not
+//! know is named in a warning; a value it cannot use is an error with the key, the value and what is expected.
+
+mod address;
+mod file;
+mod gap;
+mod keys;
+mod properties;
+mod resolve;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use tidegate_plugin::Limits;
+
+pub use self::address::HostPort;
+pub use self::gap::{ConsumeGap, GapMode};
+pub use self::keys::{OwnKey, own_keys};
+
+/// What `tidegate serve` was started with.
+#[derive(Clone, Debug, Default)]
+pub struct ServeOptions {
+    /// A Kafka properties file or TOML.
+    pub config: Option<PathBuf>,
+    pub data_dir: Option<PathBuf>,
+    /// Kafka address, `host:port`; port 0 takes a free one.
+    pub listen: Option<String>,
+    /// Admin HTTP address, `host:port`.
+    pub admin: Option<String>,
+}
+
+/// Everything the broker reads, resolved.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    pub node_id: i32,
+    pub rack: Option<String>,
+    /// Where the Kafka port listens; an empty host is every interface.
+    pub listeners: Vec<HostPort>,
+    /// What clients are told, one for each listener; `None` follows the address that was bound.
+    pub advertised: Vec<Option<HostPort>>,
+    pub admin: HostPort,
+    /// Bearer token of the admin port; it may listen beyond loopback only with one.
+    pub admin_token: Option<String>,
+    pub data_dir: PathBuf,
+
+    pub num_partitions: i32,
+    pub default_replication_factor: i16,
+    pub auto_create_topics: bool,
+    /// The file's broker configs by the broker's own names (`log.retention.hours`, `tidegate.produce.chain`): the
+    /// map that `TopicConfig::resolve` and `describe_broker` take.
+    pub topic_defaults: BTreeMap<String, String>,
+
+    /// The largest request frame, in bytes.
+    pub socket_request_max_bytes: usize,
+    /// Bytes of request frames in memory at once, over all connections.
+    pub queued_request_bytes: usize,
+    pub max_connections: usize,
+    pub max_connections_per_ip: usize,
+    /// A connection without a request for this long is closed; `None` never.
+    pub connections_max_idle_ms: Option<u64>,
+
+    pub offsets_topic_partitions: i32,
+    pub group_initial_rebalance_delay_ms: i64,
+    pub group_min_session_timeout_ms: i64,
+    pub group_max_session_timeout_ms: i64,
+    pub group_max_size: usize,
+    pub offset_metadata_max_bytes: usize,
+    pub offsets_retention_ms: i64,
+
+    pub tail_cache_bytes: usize,
+    pub append_queue_bytes: usize,
+    /// A write that nobody asked to sync is synced within this time.
+    pub lazy_sync_ms: u64,
+    /// Most bytes that one batch may decompress to.
+    pub max_decoded_bytes: usize,
+    pub producer_id_expiration_ms: i64,
+    pub log_retention_check_interval_ms: u64,
+
+    pub plugin_engine: PluginEngineConfig,
+    /// Every binding's limits.
+    pub plugin_limits: Limits,
+    /// Plugins declared in the file.
+    pub plugins: Vec<PluginFile>,
+    /// Topics declared in the file.
+    pub topics: BTreeMap<String, TopicDeclaration>,
+    pub consume_gap: ConsumeGap,
+
+    /// Sentences for the log: ignored keys, values that mean something else here.
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct PluginEngineConfig {
+    /// 0 = max(4, twice the cores).
+    pub pool_threads: usize,
+    pub pool_queue: usize,
+    pub max_instances: usize,
+    pub max_memory_bytes: usize,
+    pub max_upload_bytes: usize,
+    /// A compilation or a trial of a configuration that takes longer is given up.
+    pub prepare_timeout_ms: u64,
+}
+
+/// A plugin to be loaded at start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PluginFile {
+    pub name: String,
+    pub version: String,
+    /// Relative paths are taken from the configuration file's directory.
+    pub path: PathBuf,
+}
+
+/// A topic to be there after start, with these configs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicDeclaration {
+    /// Only for its creation; an existing topic keeps its own count unless this is greater.
+    pub partitions: Option<i32>,
+    pub replication_factor: Option<i16>,
+    pub configs: BTreeMap<String, String>,
+}
+
+/// Why the broker does not start. Each is a sentence for the person who wrote the configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read {path}: {why}")]
+    Read { path: PathBuf, why: String },
+    #[error("{path}: {why}")]
+    Syntax { path: PathBuf, why: String },
+    #[error("{key} = `{value}` (from {origin}): {expected}")]
+    Value { key: String, value: String, origin: String, expected: String },
+    #[error(
+        "the admin port runs code that is uploaded to it, so it listens on {address}, beyond this machine, only with a \
+         token: set admin.token, or keep it on 127.0.0.1"
+    )]
+    OpenAdmin { address: HostPort },
+}
+
+impl ServerConfig {
+    /// Reads the file, the environment and the command line, in rising order of strength.
+    pub fn load(options: &ServeOptions) -> Result<ServerConfig, ConfigError> {
+        resolve::load(options, &file::environment())
+    }
+
+    /// Kafka's `log.dirs` by another name: where the stores are.
+    pub fn log_dir(&self) -> PathBuf {
+        self.data_dir.clone()
+    }
+}
