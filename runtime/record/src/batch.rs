@@ -203,3 +203,92 @@ fn owned(bytes: Bytes) -> BytesMut {
         .try_into_mut()
         .unwrap_or_else(|shared| BytesMut::from(&shared[..]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BatchBuilder, RecordParts};
+
+    fn batch() -> Batch {
+        let mut builder = BatchBuilder::new(Codec::None);
+        let record = RecordParts {
+            timestamp: 50,
+            value: Some(b"value"),
+            ..Default::default()
+        };
+        builder.push(record).unwrap();
+        builder.build().unwrap()
+    }
+
+    const LIMITS: DecodeLimits = DecodeLimits {
+        max_bytes: 1000,
+        max_records: 10,
+    };
+
+    #[test]
+    fn every_byte_under_the_crc_is_checked() {
+        let bytes = batch().into_bytes();
+        for at in CRC_START..bytes.len() {
+            let mut broken = bytes.to_vec();
+            broken[at] ^= 1;
+            assert!(Batch::check(broken.into()).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn the_length_must_be_exact() {
+        let bytes = batch().into_bytes();
+        let (have, need) = (bytes.len() - 1, bytes.len());
+        let short = Batch::stored(bytes.slice(..have)).unwrap_err();
+        assert_eq!(short, BatchError::Truncated { have, need });
+        let long = [&bytes[..], b"x"].concat();
+        assert_eq!(
+            Batch::stored(long.into()).unwrap_err(),
+            BatchError::TrailingBytes(1)
+        );
+    }
+
+    #[test]
+    fn placing_leaves_the_crc_alone() {
+        let placed = batch().place(1234, LeaderEpoch(9));
+        assert_eq!(placed.header().crc, batch().header().crc);
+        let read = Batch::check(placed.clone().into_bytes()).unwrap();
+        assert_eq!(read.header(), placed.header());
+        assert_eq!(
+            (read.base_offset(), read.leader_epoch()),
+            (1234, LeaderEpoch(9))
+        );
+    }
+
+    #[test]
+    fn placing_copies_only_shared_bytes() {
+        let alone = batch();
+        let at = alone.bytes().as_ptr();
+        let placed = alone.place(1, LeaderEpoch(1));
+        assert_eq!(placed.bytes().as_ptr(), at);
+        let shared = placed.clone().place(2, LeaderEpoch(1));
+        assert_ne!(shared.bytes().as_ptr(), at);
+        assert_eq!((placed.base_offset(), shared.base_offset()), (1, 2));
+    }
+
+    #[test]
+    fn append_time_is_every_records_timestamp() {
+        let stamped = Batch::check(batch().stamp_append_time(99).into_bytes()).unwrap();
+        assert!(stamped.header().attributes.is_log_append_time());
+        assert_eq!(stamped.header().base_timestamp, 50);
+        let records = stamped.records(LIMITS).unwrap();
+        assert_eq!(records.get(0).unwrap().timestamp, 99);
+    }
+
+    #[test]
+    fn takes_batches_off_a_run_and_leaves_a_part() {
+        let bytes = batch().into_bytes();
+        let mut run = Bytes::from([&bytes[..], &bytes[..], &bytes[..70]].concat());
+        let mut taken = 0;
+        while let Some(batch) = Batch::take(&mut run).unwrap() {
+            assert_eq!(batch.bytes(), &bytes);
+            taken += 1;
+        }
+        assert_eq!((taken, run.len()), (2, bytes.len().min(70)));
+    }
+}

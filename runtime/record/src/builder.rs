@@ -301,3 +301,112 @@ fn packed(codec: Codec, bytes: Vec<u8>) -> Result<Vec<u8>, BatchError> {
     out.extend_from_slice(&packed);
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DecodeLimits;
+
+    const LIMITS: DecodeLimits = DecodeLimits {
+        max_bytes: 1000,
+        max_records: 10,
+    };
+
+    #[test]
+    fn fields_reach_the_header() {
+        let mut builder = BatchBuilder::new(Codec::Zstd);
+        builder.base_offset = 10;
+        builder.leader_epoch = 3;
+        builder.producer = Producer {
+            id: 1,
+            epoch: 2,
+            base_sequence: 3,
+        };
+        builder.transactional = true;
+        builder.control = true;
+        builder.last_offset_delta = Some(8);
+        builder
+            .push(RecordParts {
+                timestamp: 7,
+                ..Default::default()
+            })
+            .unwrap();
+        let batch = Batch::check(builder.build().unwrap().into_bytes()).unwrap();
+        let header = batch.header();
+        assert_eq!(
+            (
+                header.base_offset,
+                header.last_offset(),
+                header.leader_epoch
+            ),
+            (10, 18, 3)
+        );
+        assert_eq!(
+            (
+                header.producer_id,
+                header.producer_epoch,
+                header.base_sequence
+            ),
+            (1, 2, 3)
+        );
+        assert_eq!(header.attributes, Attributes(0x34));
+        assert_eq!((header.base_timestamp, header.max_timestamp), (7, 7));
+    }
+
+    #[test]
+    fn deltas_must_rise_and_fit() {
+        let at = |offset_delta| RecordParts {
+            offset_delta,
+            ..Default::default()
+        };
+        let mut builder = BatchBuilder::new(Codec::None);
+        assert_eq!(builder.push(at(None)), Ok(0));
+        assert_eq!(builder.push(at(Some(5))), Ok(5));
+        assert_eq!(builder.push(at(None)), Ok(6));
+        let refused = BuildError::OffsetDelta {
+            delta: 6,
+            previous: 6,
+        };
+        assert_eq!(builder.push(at(Some(6))), Err(refused));
+        assert_eq!(builder.push(at(Some(i32::MAX))), Ok(i32::MAX));
+        assert_eq!(builder.push(at(None)), Err(BuildError::TooLarge));
+        assert_eq!(builder.len(), 4);
+        builder.last_offset_delta = Some(6);
+        assert!(builder.build().is_err());
+    }
+
+    #[test]
+    fn without_records_it_owns_its_range_only() {
+        let mut builder = BatchBuilder::new(Codec::Gzip);
+        builder.last_offset_delta = Some(4);
+        let batch = Batch::check(builder.build().unwrap().into_bytes()).unwrap();
+        assert_eq!(
+            (batch.size(), batch.last_offset(), batch.record_count()),
+            (HEADER_LEN, 4, 0)
+        );
+        assert!(batch.records(LIMITS).unwrap().is_empty());
+    }
+
+    #[test]
+    fn more_headers_come_after_the_records_own() {
+        let own: [Header<'_>; 2] = [(b"a", Some(b"1")), (b"b", None)];
+        let mut builder = BatchBuilder::new(Codec::None);
+        builder
+            .push(RecordParts {
+                headers: &own,
+                ..Default::default()
+            })
+            .unwrap();
+        let records = builder.build().unwrap().records(LIMITS).unwrap();
+        let mut copy = BatchBuilder::new(Codec::None);
+        let record = records.get(0).unwrap();
+        copy.push_raw_with_headers(&record, None, &[(b"c", Some(b"3"))])
+            .unwrap();
+        let records = copy.build().unwrap().records(LIMITS).unwrap();
+        let headers: Vec<_> = records.get(0).unwrap().headers().collect();
+        assert_eq!(
+            headers,
+            [own[0], own[1], (b"c".as_slice(), Some(b"3".as_slice()))]
+        );
+    }
+}

@@ -207,3 +207,111 @@ impl BatchHeader {
         head
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> BatchHeader {
+        BatchHeader {
+            base_offset: 1,
+            batch_length: 49,
+            leader_epoch: 2,
+            magic: 2,
+            crc: 0xdead_beef,
+            attributes: Attributes(0x35),
+            last_offset_delta: 3,
+            base_timestamp: 4,
+            max_timestamp: 5,
+            producer_id: 6,
+            producer_epoch: 7,
+            base_sequence: 8,
+            record_count: 9,
+        }
+    }
+
+    #[test]
+    fn parses_what_it_encodes() {
+        assert_eq!(BatchHeader::parse(&header().encode()), Ok(header()));
+        assert_eq!(header().size(), HEADER_LEN);
+        assert_eq!(header().last_offset(), 4);
+    }
+
+    #[test]
+    fn refuses_other_magics_even_when_short() {
+        let mut bytes = header().encode();
+        for magic in [0, 1, 3, -1i8] {
+            bytes[16] = magic as u8;
+            assert_eq!(
+                BatchHeader::parse(&bytes),
+                Err(BatchError::UnsupportedMagic(magic))
+            );
+            assert_eq!(
+                BatchHeader::parse(&bytes[..20]),
+                Err(BatchError::UnsupportedMagic(magic))
+            );
+        }
+        let short = &header().encode()[..60];
+        assert_eq!(
+            BatchHeader::parse(short),
+            Err(BatchError::Truncated { have: 60, need: 61 })
+        );
+    }
+
+    #[test]
+    fn refuses_lengths_deltas_and_counts_out_of_range() {
+        let refused = [
+            BatchHeader {
+                batch_length: 48,
+                ..header()
+            },
+            BatchHeader {
+                batch_length: -1,
+                ..header()
+            },
+            BatchHeader {
+                last_offset_delta: -1,
+                ..header()
+            },
+            BatchHeader {
+                record_count: -1,
+                ..header()
+            },
+        ];
+        for header in refused {
+            let error = BatchHeader::parse(&header.encode());
+            assert!(matches!(error, Err(BatchError::BadHeader(_))), "{header:?}");
+        }
+    }
+
+    #[test]
+    fn sequences_wrap_to_zero() {
+        let last = |base_sequence, last_offset_delta| {
+            BatchHeader {
+                base_sequence,
+                last_offset_delta,
+                ..header()
+            }
+            .last_sequence()
+        };
+        assert_eq!(last(8, 3), 11);
+        assert_eq!(last(i32::MAX, 0), i32::MAX);
+        assert_eq!(last(i32::MAX, 1), 0);
+        assert_eq!(last(i32::MAX - 1, 4), 2);
+        assert_eq!(last(NO_SEQUENCE, 4), NO_SEQUENCE);
+    }
+
+    #[test]
+    fn attribute_bits_are_kafkas() {
+        let attributes = Attributes(0x35);
+        assert!(attributes.is_transactional() && attributes.is_control());
+        assert!(!attributes.is_log_append_time() && !attributes.has_delete_horizon());
+        assert_eq!(attributes.codec(), Err(BatchError::UnknownCodec(5)));
+        assert_eq!(attributes.with_codec(Codec::Lz4), Attributes(0x33));
+        assert_eq!(
+            attributes.with_control(false).with_log_append_time(true),
+            Attributes(0x1d)
+        );
+        assert_eq!(Attributes(0).with_transactional(true), Attributes(0x10));
+    }
+}

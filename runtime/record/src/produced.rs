@@ -119,3 +119,92 @@ fn check_header(header: &BatchHeader) -> Result<(), ProduceError> {
 fn invalid(reason: &str) -> ProduceError {
     ProduceError::InvalidRecord(reason.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Attributes, BatchBuilder, Codec, Producer, RecordParts};
+
+    fn batch(count: usize) -> Batch {
+        let mut builder = BatchBuilder::new(Codec::None);
+        builder.producer = Producer {
+            id: 4,
+            epoch: 0,
+            base_sequence: 0,
+        };
+        for _ in 0..count {
+            builder
+                .push(RecordParts {
+                    value: Some(b"value"),
+                    ..Default::default()
+                })
+                .unwrap();
+        }
+        builder.build().unwrap()
+    }
+
+    fn check(change: impl FnOnce(&mut BatchHeader)) -> Result<CheckedBatch, ProduceError> {
+        CheckedBatch::check(batch(3).patch(change).into_bytes(), 1000)
+    }
+
+    fn is_invalid(result: Result<CheckedBatch, ProduceError>) -> bool {
+        matches!(result, Err(ProduceError::InvalidRecord(_)))
+    }
+
+    #[test]
+    fn accepts_any_base_offset() {
+        check(|_| ()).unwrap();
+        check(|header| header.base_offset = 77).unwrap();
+    }
+
+    #[test]
+    fn refuses_what_a_client_may_not_say() {
+        let control = |a: Attributes| a.with_control(true);
+        assert!(is_invalid(check(|h| h.attributes = control(h.attributes))));
+        assert!(is_invalid(check(|h| h.base_sequence = -1)));
+        assert!(is_invalid(check(|h| h.last_offset_delta = 3)));
+        assert!(is_invalid(check(|h| h.record_count = 2)));
+        assert!(is_invalid(check(|h| (
+            h.record_count,
+            h.last_offset_delta
+        ) = (0, 0))));
+        assert!(is_invalid(check(|h| {
+            h.attributes = h.attributes.with_transactional(true);
+            h.producer_id = -1;
+        })));
+        let stamped = check(|h| h.attributes = h.attributes.with_log_append_time(true));
+        assert_eq!(stamped.unwrap_err(), ProduceError::InvalidTimestamp);
+        let unknown = check(|h| h.attributes = Attributes(5));
+        assert_eq!(unknown.unwrap_err(), ProduceError::UnsupportedCodec);
+    }
+
+    #[test]
+    fn refuses_none_several_and_half_batches() {
+        let bytes = batch(3).into_bytes();
+        assert!(is_invalid(CheckedBatch::check(Bytes::new(), 1000)));
+        assert!(is_invalid(CheckedBatch::check(
+            [&bytes[..], &bytes[..]].concat().into(),
+            1000
+        )));
+        let half = CheckedBatch::check(bytes.slice(..bytes.len() - 1), 1000);
+        assert!(matches!(half, Err(ProduceError::Corrupt(_))));
+        let more = CheckedBatch::check([&bytes[..], b"x"].concat().into(), 1000);
+        assert!(matches!(more, Err(ProduceError::Corrupt(_))));
+    }
+
+    #[test]
+    fn tells_sizes_magics_and_bad_crcs_apart() {
+        let bytes = batch(3).into_bytes();
+        let (size, max) = (bytes.len(), bytes.len() - 1);
+        let large = CheckedBatch::check(bytes.clone(), max).unwrap_err();
+        assert_eq!(large, ProduceError::TooLarge { size, max });
+        let mut old = bytes.to_vec();
+        old[16] = 1;
+        let old = CheckedBatch::check(old.into(), 1000).unwrap_err();
+        assert_eq!(old, ProduceError::UnsupportedMagic(1));
+        let mut flipped = bytes.to_vec();
+        flipped[65] ^= 1;
+        let flipped = CheckedBatch::check(flipped.into(), 1000);
+        assert!(matches!(flipped, Err(ProduceError::Corrupt(_))));
+    }
+}
