@@ -234,7 +234,12 @@ mod tests {
                 "{}",
                 def.name
             );
-            for synonym in def.synonyms {
+            // Our own names stand broker-wide under themselves, without a row of their own.
+            for synonym in def
+                .synonyms
+                .iter()
+                .filter(|s| !s.name.starts_with("tidegate."))
+            {
                 assert!(
                     broker_defs().iter().any(|b| b.name == synonym.name),
                     "{} names {}, which is not a broker config",
