@@ -1,0 +1,1 @@
+"""What every test of a running broker shares: the environment, the broker's process, reports and raw frames."""

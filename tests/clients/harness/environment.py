@@ -1,0 +1,112 @@
+"""Installs the clients under a cache outside the checkout, once per set of pinned versions."""
+
+import fcntl
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import venv
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+CLIENTS = ROOT / "tests" / "clients"
+CACHE = pathlib.Path(os.environ.get("TIDEGATE_CACHE", pathlib.Path.home() / ".cache" / "tidegate"))
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", CACHE / "target"))
+
+
+def tidegate():
+    """The binary under test: TIDEGATE_BIN, else the release build."""
+    binary = pathlib.Path(os.environ.get("TIDEGATE_BIN", TARGET / "release" / "tidegate"))
+    if not binary.is_file():
+        raise SystemExit(f"no broker to test at {binary}: run `make build` first, or set TIDEGATE_BIN")
+    return binary
+
+
+def plugin(name):
+    """A built plugin of `make plugins`."""
+    path = ROOT / "target" / "plugins" / f"{name}.wasm"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: run `make plugins` first")
+    return path
+
+
+def python():
+    """The interpreter of the virtual environment with the pinned Python clients."""
+    wanted = CLIENTS / "requirements.txt"
+    home = CACHE / "venv" / _digest(wanted, sys.version)
+    with _lock(home):
+        if not (home / "done").exists():
+            print(f"installing the Python clients into {home}", flush=True)
+            shutil.rmtree(home, ignore_errors=True)
+            venv.create(home, with_pip=True)
+            _run(home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+                 "--no-deps", "-r", wanted)
+            (home / "done").touch()
+    return home / "bin" / "python"
+
+
+def node_modules():
+    """A directory whose node_modules has the pinned JavaScript clients."""
+    node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
+    home = CACHE / "npm" / _digest(CLIENTS / "package-lock.json", node)
+    with _lock(home):
+        if not (home / "done").exists():
+            print(f"installing the JavaScript clients into {home}", flush=True)
+            shutil.rmtree(home, ignore_errors=True)
+            home.mkdir(parents=True)
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(CLIENTS / name, home)
+            _run("npm", "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", cwd=home)
+            (home / "done").touch()
+    return home / "node_modules"
+
+
+def apt(command, package):
+    """The path of `command`, installing its Debian package when it is missing."""
+    found = shutil.which(command)
+    if found:
+        return found
+    print(f"installing {package}", flush=True)
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    _run("apt-get", "update", "-q", env=quiet)
+    _run("apt-get", "install", "-q", "-y", "--no-remove", package, env=quiet)
+    found = shutil.which(command)
+    if not found:
+        raise RuntimeError(f"{package} was installed, yet there is no {command}")
+    return found
+
+
+def enter():
+    """Runs the calling script again inside the virtual environment, unless it is there already."""
+    if os.environ.get("TIDEGATE_IN_VENV") == "1":
+        return
+    interpreter = str(python())
+    os.environ["TIDEGATE_IN_VENV"] = "1"
+    os.execv(interpreter, [interpreter, *sys.argv])
+
+
+def _digest(path, extra):
+    return hashlib.sha256(path.read_bytes() + extra.encode()).hexdigest()[:16]
+
+
+class _lock:
+    """Two runs at once must not install into one directory."""
+
+    def __init__(self, home):
+        home.parent.mkdir(parents=True, exist_ok=True)
+        self.path = home.with_suffix(".lock")
+
+    def __enter__(self):
+        self.file = open(self.path, "w")
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_):
+        self.file.close()
+
+
+def _run(*command, **options):
+    command = [str(part) for part in command]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, **options)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} exited {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")

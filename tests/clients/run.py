@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""Runs unmodified Kafka clients against Tidegate: one broker, one process and the same scenario for each client.
+
+Needs the release build and target/plugins (`make build plugins`); installs the clients itself, outside the checkout
+($TIDEGATE_CACHE, ~/.cache/tidegate). A client that cannot be installed is a failure. Standard library only.
+
+    run.py [CLIENT ...]                     all clients, and the programs of design/seed
+    run.py --bootstrap HOST:PORT [CLIENT]   against another broker, without the plugin checks
+"""
+
+import argparse
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from adapters import NAMES
+from harness import environment
+from harness.broker import Broker
+from harness.report import Report
+
+CLOSING = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", re.MULTILINE)
+LIMIT_SECONDS = 420
+INSTALL = {
+    "kcat": lambda: environment.apt("kcat", "kcat"),
+    "kafkajs": environment.node_modules,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"of {', '.join(NAMES)}, seed")
+    parser.add_argument("--bootstrap", help="a broker that runs already; the plugin checks are left out")
+    options = parser.parse_args()
+    rows = []
+    for client in options.clients or [*NAMES, *([] if options.bootstrap else ["seed"])]:
+        started = time.monotonic()
+        counts = tested(client, options.bootstrap)
+        rows.append((client, *counts, time.monotonic() - started))
+    sys.exit(summary(rows))
+
+
+def tested(client, bootstrap):
+    """(passed, failed) of one client."""
+    report = Report(client)
+    counts = (0, 0)
+    with report.case("installed"):
+        INSTALL.get(client, lambda: None)()
+        environment.python()
+    if report.failed:
+        return 0, 1
+    if bootstrap:
+        counts = scenario(client, ["--bootstrap", bootstrap])
+    elif client == "seed":
+        counts = child([str(environment.CLIENTS / "seed.py")])
+    else:
+        with report.case("broker started, served and stopped cleanly"):
+            with Broker(client) as broker:
+                for plugin in ("match", "route"):
+                    broker.push(plugin)
+                counts = scenario(client, ["--bootstrap", broker.bootstrap, "--admin", broker.admin])
+                if counts[1]:
+                    print(f"the broker's log ends:\n{broker.tail()}")
+                code = broker.stop()
+                if code != 0:
+                    raise RuntimeError(f"exit code {code} after SIGTERM:\n{broker.tail()}")
+    return report.passed + counts[0], len(report.failed) + counts[1]
+
+
+def scenario(client, options):
+    return child([str(environment.CLIENTS / "scenario.py"), client, *options])
+
+
+def child(command):
+    """Runs a script in the virtual environment, shows what it says and returns what it counted."""
+    command = [str(environment.python()), "-u", *command]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               errors="replace", stdin=subprocess.DEVNULL)
+    try:
+        said, _ = process.communicate(timeout=LIMIT_SECONDS)
+        ended = f"exited {process.returncode} without a closing line"
+    except subprocess.TimeoutExpired:
+        process.kill()
+        said, _ = process.communicate()
+        ended = f"was ended after {LIMIT_SECONDS} s"
+    closing = CLOSING.search(said)
+    print(CLOSING.sub("", said).rstrip(), flush=True)
+    if not closing:
+        print(f"FAIL {command[2]} {ended}", flush=True)
+        passed = len(re.findall(r"^ok   ", said, re.MULTILINE))
+        failed = len(re.findall(r"^FAIL ", said, re.MULTILINE))
+        return passed, failed + 1
+    return int(closing[1]), int(closing[2])
+
+
+def summary(rows):
+    print(f"\n{'client':<18}{'passed':>8}{'failed':>8}{'seconds':>9}")
+    for client, passed, failed, seconds in rows:
+        print(f"{client:<18}{passed:>8}{failed:>8}{seconds:>9.1f}")
+    passed, failed = sum(row[1] for row in rows), sum(row[2] for row in rows)
+    print(f"\n{passed} passed, {failed} failed", flush=True)
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    main()
