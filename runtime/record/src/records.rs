@@ -26,6 +26,7 @@ const NULL: u32 = u32::MAX;
 pub struct DecodeLimits {
     /// Decompressed bytes. Positions are 32 bits wide, so 4 GiB is the most whatever is said here.
     pub max_bytes: usize,
+    /// Each record costs a row of 40 bytes beside its own, and can itself be as small as 7.
     pub max_records: usize,
 }
 
@@ -217,6 +218,9 @@ impl<'a> Iterator for HeaderIter<'a> {
 }
 
 impl ExactSizeIterator for HeaderIter<'_> {}
+
+// The limits' documentation counts on it, and so does the speed of decoding.
+const _: () = assert!(size_of::<Row>() == 40);
 
 fn decode_rows(data: &[u8], count: usize, last_delta: i32) -> Result<Vec<Row>, BatchError> {
     let fits = data.len() / LEAST_RECORD;

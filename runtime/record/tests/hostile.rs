@@ -142,6 +142,17 @@ fn lz4_with_linked_blocks_and_checksums_is_read() {
 }
 
 #[test]
+fn thousands_of_empty_lz4_frames_are_refused() {
+    let frame = compress(Codec::Lz4, &[]).unwrap();
+    let frame = [&frame[..], &compress(Codec::Lz4, b"x").unwrap()].concat();
+    assert_eq!(
+        decompress(Codec::Lz4, &frame.repeat(8), 100).unwrap(),
+        b"xxxxxxxx"
+    );
+    assert!(decompress(Codec::Lz4, &frame.repeat(1000), 10_000).is_err());
+}
+
+#[test]
 fn zstd_windows_are_bounded_by_the_limit() {
     // One raw block of three bytes behind a window of 2^log bytes.
     let frame = |log: u8| {
