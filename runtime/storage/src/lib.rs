@@ -10,6 +10,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
 mod error;
+mod keys;
 mod log;
 mod memory;
 mod rocks;

@@ -94,6 +94,8 @@ pub trait CommandLog: Send + Sync + 'static {
 
     /// Calls `f` with every command whose index is at least `from` and above the snapshot's, in
     /// order; stops at the first error `f` returns and returns it.
+    // The type is its own best name; an alias would have to be imported by every implementation.
+    #[allow(clippy::type_complexity)]
     fn replay(
         &self,
         from: u64,

@@ -75,6 +75,9 @@ mod tests {
 
     #[test]
     fn layout_is_fixed() {
-        assert_eq!(encode(PartitionId(1), 258), [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(
+            encode(PartitionId(1), 258),
+            [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 2]
+        );
     }
 }

@@ -28,7 +28,11 @@ pub(crate) fn decode_key(bytes: &[u8]) -> Result<u64, StoreError> {
     let [tag] = fields.take()?;
     let index = u64::from_be_bytes(fields.take()?);
     fields.end()?;
-    if tag == TAG { Ok(index) } else { Err(StoreError::Corrupt(format!("command key: tag {tag}"))) }
+    if tag == TAG {
+        Ok(index)
+    } else {
+        Err(StoreError::Corrupt(format!("command key: tag {tag}")))
+    }
 }
 
 #[cfg(test)]

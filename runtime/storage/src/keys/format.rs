@@ -24,7 +24,10 @@ pub(crate) fn check(value: &[u8]) -> Result<(), StoreError> {
     if found == CURRENT {
         return Ok(());
     }
-    Err(StoreError::UnsupportedFormat { found, supported: CURRENT })
+    Err(StoreError::UnsupportedFormat {
+        found,
+        supported: CURRENT,
+    })
 }
 
 #[cfg(test)]

@@ -69,7 +69,9 @@ pub(crate) fn decode(base_offset: Offset, bytes: &[u8]) -> Result<IndexRow, Stor
     };
     fields.end()?;
     if !row.is_plausible() {
-        return Err(StoreError::Corrupt(format!("index row contradicts itself: {row:?}")));
+        return Err(StoreError::Corrupt(format!(
+            "index row contradicts itself: {row:?}"
+        )));
     }
     Ok(row)
 }
@@ -156,13 +158,25 @@ mod tests {
         };
         assert!(decode(5, &encode(&good)).is_ok());
         for bad in [
-            IndexRow { last_surviving_delta: 5, ..good },
-            IndexRow { last_surviving_delta: -2, ..good },
-            IndexRow { last_offset: 4, ..good },
+            IndexRow {
+                last_surviving_delta: 5,
+                ..good
+            },
+            IndexRow {
+                last_surviving_delta: -2,
+                ..good
+            },
+            IndexRow {
+                last_offset: 4,
+                ..good
+            },
             IndexRow { size: 60, ..good },
         ] {
             assert!(decode(5, &encode(&bad)).is_err(), "{bad:?}");
         }
-        assert!(decode(i64::MAX - 2, &encode(&good)).is_err(), "the last offset overflows");
+        assert!(
+            decode(i64::MAX - 2, &encode(&good)).is_err(),
+            "the last offset overflows"
+        );
     }
 }

@@ -31,7 +31,10 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn take<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
-        let (field, rest) = self.rest.split_first_chunk::<N>().ok_or_else(|| self.corrupt())?;
+        let (field, rest) = self
+            .rest
+            .split_first_chunk::<N>()
+            .ok_or_else(|| self.corrupt())?;
         self.rest = rest;
         Ok(*field)
     }
@@ -42,7 +45,11 @@ impl<'a> Fields<'a> {
 
     /// Every layout is exact: bytes left over mean that something else wrote them.
     pub(crate) fn end(self) -> Result<(), StoreError> {
-        if self.rest.is_empty() { Ok(()) } else { Err(self.corrupt()) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(self.corrupt())
+        }
     }
 
     fn corrupt(&self) -> StoreError {

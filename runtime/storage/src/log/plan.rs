@@ -2,6 +2,7 @@
 //! reading the partition table; nothing is visible before the writer acts on the plan.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use super::partition::{End, Partition};
 use super::{Append, Done, Shared};
 use crate::{AppendError, AppendPart, Appended, IndexRow, Placed};
 
-/// One group, decided. Reused from group to group for its allocations.
+/// One group, decided.
 #[derive(Default)]
 pub(crate) struct Plan {
     /// Batches to write, in order.
@@ -26,6 +27,16 @@ pub(crate) struct PlacedBatch {
     pub(crate) partition: Arc<Partition>,
     pub(crate) row: IndexRow,
     pub(crate) bytes: Bytes,
+}
+
+impl PlacedBatch {
+    fn as_placed(&self) -> Placed<'_> {
+        Placed {
+            id: self.partition.id(),
+            row: self.row,
+            bytes: &self.bytes,
+        }
+    }
 }
 
 pub(crate) struct Outcome {
@@ -53,24 +64,7 @@ impl Plan {
     }
 
     pub(crate) fn writes(&self) -> Vec<Placed<'_>> {
-        let placed = |batch: &'_ PlacedBatch| (batch.partition.id(), batch.row);
-        self.placed
-            .iter()
-            .map(|batch| {
-                let (id, row) = placed(batch);
-                Placed {
-                    id,
-                    row,
-                    bytes: &batch.bytes,
-                }
-            })
-            .collect()
-    }
-
-    pub(crate) fn wants_sync(&self) -> bool {
-        self.outcomes
-            .iter()
-            .any(|outcome| outcome.sync && outcome.result.is_ok())
+        self.placed.iter().map(PlacedBatch::as_placed).collect()
     }
 
     /// Turns every append that was taken into a refusal.
@@ -85,15 +79,15 @@ impl Plan {
     /// All checks of all parts come before the first part gets an offset: an append is atomic.
     fn admit(&mut self, shared: &Shared, parts: &[AppendPart]) -> Result<(), AppendError> {
         for part in parts {
-            if !self.ends.contains_key(&part.id) {
-                let partition = shared
-                    .partition(part.id)
-                    .ok_or(AppendError::UnknownPartition(part.id))?;
-                let end = partition.end();
-                self.ends.insert(part.id, (partition, end));
-            }
-            let Some((partition, end)) = self.ends.get(&part.id) else {
-                continue;
+            let (partition, end) = match self.ends.entry(part.id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(vacant) => {
+                    let partition = shared
+                        .partition(part.id)
+                        .ok_or(AppendError::UnknownPartition(part.id))?;
+                    let end = partition.end();
+                    vacant.insert((partition, end))
+                }
             };
             check(part, partition, *end, parts.len())?;
         }

@@ -55,7 +55,7 @@ impl Log {
         if let Some(cached) = lock(&partition.tail).read(from, to, max_bytes) {
             return Ok(cached);
         }
-        self.from_store(&partition, from, |store| {
+        self.ask_store(&partition, from, |store| {
             store.read(id, from, to, max_bytes)
         })
     }
@@ -86,7 +86,7 @@ impl Log {
     ) -> Result<Vec<IndexRow>, ReadError> {
         let partition = self.known(id)?;
         let end = in_range(&partition, from)?;
-        let mut rows = self.from_store(&partition, from, |store| store.rows(id, from, limit))?;
+        let mut rows = self.ask_store(&partition, from, |store| store.rows(id, from, limit))?;
         // The store may be ahead of what was published.
         rows.retain(|row| row.base_offset < end);
         Ok(rows)
@@ -100,7 +100,7 @@ impl Log {
 
     /// A read that raced with retention may find nothing, or half of what it looked for: whatever
     /// the store said, the answer is then that the offset is gone.
-    fn from_store<T>(
+    fn ask_store<T>(
         &self,
         partition: &Partition,
         from: Offset,

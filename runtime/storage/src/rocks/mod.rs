@@ -1,46 +1,297 @@
 //! The seam on RocksDB: the only module that names it.
-#![allow(unused_variables, clippy::unimplemented)]
+//!
+//! Batches live in blob files, so compaction moves keys and never the records. One write-ahead log
+//! serves all column families, which makes a [`LogStore::write`] atomic across partitions.
+//!
+//! Recovery is RocksDB's default, point in time: it stops at the first damage in the write-ahead
+//! log and drops what follows without an error. After a power cut that is the unsynced tail, as it
+//! should be; damage below the last sync would look the same. A separately synced *floor* that
+//! tells the two apart is issue 5.
 
+mod commands;
+mod cursor;
+mod janitor;
+mod options;
+
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use bytes::Bytes;
+use rocksdb::{DB, WriteBatch, WriteOptions};
 use tidegate_record::{Offset, PartitionId};
 
-use crate::{CommandLog, IndexRow, LogStore, PartitionEntry, Placed, StoreError, Stored};
+pub use self::commands::RocksCommandLog;
+use self::cursor::Cursor;
+use self::janitor::Janitor;
+pub use self::options::RocksOptions;
+use self::options::{BATCHES, PARTITIONS, ROWS};
+use crate::keys::{batch, format, index_row, partition};
+use crate::{IndexRow, LogStore, PartitionEntry, Placed, StoreError, Stored};
 
-#[derive(Clone, Debug, Default)]
-pub struct RocksOptions {}
+/// A [`LogStore`] in one RocksDB directory. Dropping it closes the database.
+pub struct RocksLog {
+    // Before the database: its thread holds the database too and must end first.
+    janitor: Janitor,
+    db: Arc<DB>,
+    /// The partition table, kept in step with its column family.
+    table: RwLock<BTreeMap<PartitionId, PartitionEntry>>,
+}
 
-pub struct RocksLog {}
 impl RocksLog {
+    /// Opens the store in `dir`, creating it if there is none. A directory can be open once.
     pub fn open(dir: impl AsRef<Path>, options: RocksOptions) -> Result<RocksLog, StoreError> {
-        unimplemented!()
+        let (database, families) = options.build()?;
+        let db = DB::open_cf_descriptors(&database, dir, families).map_err(store_error)?;
+        check_format(&db)?;
+        let table = read_table(&db)?;
+        let db = Arc::new(db);
+        let janitor = Janitor::start(db.clone())?;
+        Ok(RocksLog {
+            janitor,
+            db,
+            table: RwLock::new(table),
+        })
+    }
+
+    fn table(&self) -> RwLockReadGuard<'_, BTreeMap<PartitionId, PartitionEntry>> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn table_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<PartitionId, PartitionEntry>> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn entry(&self, id: PartitionId) -> Result<PartitionEntry, StoreError> {
+        self.table()
+            .get(&id)
+            .copied()
+            .ok_or(StoreError::UnknownPartition(id))
+    }
+
+    fn cursor(&self, id: PartitionId) -> Result<Cursor<'_>, StoreError> {
+        self.entry(id)?;
+        Cursor::open(&self.db, id)
+    }
+
+    fn put_entry(&self, entry: &PartitionEntry) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        let key = partition::encode_key(entry.id);
+        batch.put_cf(family(&self.db, PARTITIONS)?, key, partition::encode(entry));
+        write_synced(&self.db, batch)
+    }
+
+    /// Adds the deletion of `[from, to)` of both column families of batches.
+    fn delete_range(
+        &self,
+        batch: &mut WriteBatch,
+        from: &[u8],
+        to: &[u8],
+    ) -> Result<(), StoreError> {
+        batch.delete_range_cf(family(&self.db, BATCHES)?, from, to);
+        batch.delete_range_cf(family(&self.db, ROWS)?, from, to);
+        Ok(())
     }
 }
-#[rustfmt::skip]
+
 impl LogStore for RocksLog {
-    fn partitions(&self) -> Result<Vec<PartitionEntry>, StoreError> { unimplemented!() }
-    fn create_partition(&self, entry: &PartitionEntry) -> Result<(), StoreError> { unimplemented!() }
-    fn delete_partition(&self, id: PartitionId) -> Result<(), StoreError> { unimplemented!() }
-    fn write(&self, writes: &[Placed<'_>]) -> Result<(), StoreError> { unimplemented!() }
-    fn sync(&self) -> Result<(), StoreError> { unimplemented!() }
-    fn read(&self, id: PartitionId, from: Offset, to: Offset, max_bytes: usize) -> Result<Vec<Stored>, StoreError> { unimplemented!() }
-    fn rows(&self, id: PartitionId, from: Offset, limit: usize) -> Result<Vec<IndexRow>, StoreError> { unimplemented!() }
-    fn last_row(&self, id: PartitionId) -> Result<Option<IndexRow>, StoreError> { unimplemented!() }
-    fn end(&self, id: PartitionId) -> Result<Offset, StoreError> { unimplemented!() }
-    fn set_log_start(&self, id: PartitionId, start: Offset) -> Result<(), StoreError> { unimplemented!() }
-    fn delete_below(&self, id: PartitionId, start: Offset) -> Result<(), StoreError> { unimplemented!() }
-    fn truncate(&self, id: PartitionId, to: Offset) -> Result<(), StoreError> { unimplemented!() }
-}
-pub struct RocksCommandLog {}
-impl RocksCommandLog {
-    pub fn open(dir: impl AsRef<Path>) -> Result<RocksCommandLog, StoreError> {
-        unimplemented!()
+    fn partitions(&self) -> Result<Vec<PartitionEntry>, StoreError> {
+        Ok(self.table().values().copied().collect())
+    }
+
+    fn create_partition(&self, entry: &PartitionEntry) -> Result<(), StoreError> {
+        if entry.index < 0 || entry.log_start < 0 {
+            return Err(StoreError::Invalid(format!("partition entry: {entry:?}")));
+        }
+        let mut table = self.table_mut();
+        if let Some(present) = table.get(&entry.id) {
+            return present.same_partition(entry);
+        }
+        self.put_entry(entry)?;
+        table.insert(entry.id, *entry);
+        Ok(())
+    }
+
+    fn delete_partition(&self, id: PartitionId) -> Result<(), StoreError> {
+        let mut table = self.table_mut();
+        if !table.contains_key(&id) {
+            return Ok(());
+        }
+        // One write: an entry without its log would be empty, a log without its entry for ever
+        // out of reach.
+        let mut batch = WriteBatch::default();
+        batch.delete_cf(family(&self.db, PARTITIONS)?, partition::encode_key(id));
+        self.delete_range(&mut batch, &batch::encode(id, 0), &batch::behind(id))?;
+        write_synced(&self.db, batch)?;
+        table.remove(&id);
+        self.janitor.reclaim(id);
+        Ok(())
+    }
+
+    fn write(&self, writes: &[Placed<'_>]) -> Result<(), StoreError> {
+        let table = self.table();
+        let mut room = 0usize;
+        for write in writes {
+            if !table.contains_key(&write.id) {
+                return Err(StoreError::UnknownPartition(write.id));
+            }
+            room = room
+                .saturating_add(write.bytes.len())
+                .saturating_add(ROOM_PER_BATCH);
+        }
+        let (batches, rows) = (family(&self.db, BATCHES)?, family(&self.db, ROWS)?);
+        let mut batch = WriteBatch::with_capacity_bytes(room);
+        for write in writes {
+            let key = batch::encode(write.id, write.row.base_offset);
+            batch.put_cf(batches, key, write.bytes);
+            batch.put_cf(rows, key, index_row::encode(&write.row));
+        }
+        self.db.write(batch).map_err(store_error)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.db.flush_wal(true).map_err(store_error)
+    }
+
+    fn read(
+        &self,
+        id: PartitionId,
+        from: Offset,
+        to: Offset,
+        max_bytes: usize,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let mut cursor = self.cursor(id)?;
+        let mut next = cursor.seek(from)?;
+        let mut batches = cursor.batches()?;
+        let mut bytes = 0usize;
+        let mut found = Vec::new();
+        while let Some(row) = next.filter(|row| row.base_offset < to) {
+            bytes = bytes.saturating_add(row.size as usize);
+            if !found.is_empty() && bytes > max_bytes {
+                break;
+            }
+            let batch = Bytes::copy_from_slice(batches.at(&row)?);
+            found.push(Stored { row, batch });
+            next = cursor.next()?;
+        }
+        Ok(found)
+    }
+
+    fn rows(
+        &self,
+        id: PartitionId,
+        from: Offset,
+        limit: usize,
+    ) -> Result<Vec<IndexRow>, StoreError> {
+        let mut cursor = self.cursor(id)?;
+        let mut next = cursor.seek(from)?;
+        let mut found = Vec::new();
+        while found.len() < limit
+            && let Some(row) = next
+        {
+            found.push(row);
+            next = cursor.next()?;
+        }
+        Ok(found)
+    }
+
+    fn last_row(&self, id: PartitionId) -> Result<Option<IndexRow>, StoreError> {
+        self.cursor(id)?.last()
+    }
+
+    fn end(&self, id: PartitionId) -> Result<Offset, StoreError> {
+        let start = self.entry(id)?.log_start;
+        let last = self.last_row(id)?;
+        Ok(last.map_or(start, |row| row.last_offset.saturating_add(1).max(start)))
+    }
+
+    fn set_log_start(&self, id: PartitionId, start: Offset) -> Result<(), StoreError> {
+        let present = self.entry(id)?;
+        if start <= present.log_start {
+            return Ok(());
+        }
+        let moved = PartitionEntry {
+            log_start: start,
+            ..present
+        };
+        self.put_entry(&moved)?;
+        self.table_mut().insert(id, moved);
+        Ok(())
+    }
+
+    fn delete_below(&self, id: PartitionId, start: Offset) -> Result<(), StoreError> {
+        let first = self.cursor(id)?.seek(0)?;
+        if first.is_none_or(|row| row.last_offset >= start) {
+            return Ok(());
+        }
+        // The batch that holds `start` stays whole.
+        let keep = self
+            .cursor(id)?
+            .seek(start)?
+            .map_or(start, |row| row.base_offset.min(start));
+        let mut batch = WriteBatch::default();
+        self.delete_range(&mut batch, &batch::encode(id, 0), &batch::encode(id, keep))?;
+        self.db.write(batch).map_err(store_error)?;
+        self.janitor.reclaim(id);
+        Ok(())
+    }
+
+    fn truncate(&self, id: PartitionId, to: Offset) -> Result<(), StoreError> {
+        let Some(first) = self.cursor(id)?.seek(to)? else {
+            return Ok(());
+        };
+        let mut batch = WriteBatch::default();
+        let from = batch::encode(id, first.base_offset);
+        self.delete_range(&mut batch, &from, &batch::behind(id))?;
+        write_synced(&self.db, batch)?;
+        self.janitor.reclaim(id);
+        Ok(())
     }
 }
-#[rustfmt::skip]
-impl CommandLog for RocksCommandLog {
-    fn append(&self, command: &[u8]) -> Result<u64, StoreError> { unimplemented!() }
-    fn replay(&self, from: u64, f: &mut dyn FnMut(u64, &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> { unimplemented!() }
-    fn snapshot(&self, index: u64, image: &[u8]) -> Result<(), StoreError> { unimplemented!() }
-    fn load_snapshot(&self) -> Result<Option<(u64, Vec<u8>)>, StoreError> { unimplemented!() }
+
+/// Two keys, a row and RocksDB's framing of both records.
+const ROOM_PER_BATCH: usize = 2 * batch::LEN + index_row::LEN + 24;
+
+fn read_table(db: &DB) -> Result<BTreeMap<PartitionId, PartitionEntry>, StoreError> {
+    let mut table = BTreeMap::new();
+    for item in db.iterator_cf(family(db, PARTITIONS)?, rocksdb::IteratorMode::Start) {
+        let (key, value) = item.map_err(store_error)?;
+        let entry = partition::decode(&key, &value)?;
+        table.insert(entry.id, entry);
+    }
+    Ok(table)
+}
+
+/// Refuses what another version wrote; marks a database that is new.
+fn check_format(db: &DB) -> Result<(), StoreError> {
+    if let Some(found) = db.get(format::KEY).map_err(store_error)? {
+        return format::check(&found);
+    }
+    let mut batch = WriteBatch::default();
+    batch.put(format::KEY, format::encode(format::CURRENT));
+    write_synced(db, batch)
+}
+
+fn write_synced(db: &DB, batch: WriteBatch) -> Result<(), StoreError> {
+    let mut options = WriteOptions::default();
+    options.set_sync(true);
+    db.write_opt(batch, &options).map_err(store_error)
+}
+
+fn family<'a>(db: &'a DB, name: &str) -> Result<&'a rocksdb::ColumnFamily, StoreError> {
+    db.cf_handle(name)
+        .ok_or_else(|| StoreError::Corrupt(format!("column family {name} is missing")))
+}
+
+/// RocksDB's errors reach us as text; the operating system's own words are in it.
+fn store_error(error: rocksdb::Error) -> StoreError {
+    let kind = error.kind();
+    let text = error.into_string();
+    if text.contains("No space left on device") || text.contains("Disk quota exceeded") {
+        return StoreError::DiskFull(text);
+    }
+    match kind {
+        rocksdb::ErrorKind::Corruption => StoreError::Corrupt(text),
+        _ => StoreError::Io(text),
+    }
 }

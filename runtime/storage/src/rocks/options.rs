@@ -1,0 +1,128 @@
+//! How the databases are tuned, and why.
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBRecoveryMode, LogLevel, Options,
+};
+
+use super::store_error;
+use crate::StoreError;
+
+pub(super) const BATCHES: &str = "batches";
+pub(super) const ROWS: &str = "rows";
+pub(super) const PARTITIONS: &str = "partitions";
+
+/// Smaller values stay in the tree: a blob costs a separate read.
+const MIN_BLOB_BYTES: u64 = 512;
+
+/// Budgets of one store.
+#[derive(Clone, Debug)]
+pub struct RocksOptions {
+    /// Bytes of batches buffered before a flush. Up to four such buffers fill or wait for theirs.
+    pub write_buffer_bytes: usize,
+    /// Bytes at which a blob file is closed. Deleted space comes back in whole blob files.
+    pub blob_file_bytes: u64,
+    /// Cache of row and key blocks; batches are cached by the tail cache and the kernel.
+    pub block_cache_bytes: usize,
+    /// Write-ahead log kept before the oldest buffer is flushed: bounds disk and recovery time.
+    pub max_wal_bytes: u64,
+    /// Threads for flush and compaction.
+    pub background_jobs: i32,
+    /// Open table and blob files; -1 for no bound.
+    pub max_open_files: i32,
+}
+
+impl Default for RocksOptions {
+    fn default() -> RocksOptions {
+        RocksOptions {
+            write_buffer_bytes: 64 << 20,
+            blob_file_bytes: 256 << 20,
+            block_cache_bytes: 64 << 20,
+            max_wal_bytes: 512 << 20,
+            background_jobs: 2,
+            max_open_files: 4096,
+        }
+    }
+}
+
+impl RocksOptions {
+    pub(super) fn build(&self) -> Result<(Options, Vec<ColumnFamilyDescriptor>), StoreError> {
+        let cache = Cache::new_lru_cache(self.block_cache_bytes);
+        let families = vec![
+            ColumnFamilyDescriptor::new(BATCHES, self.batches(&cache)?),
+            ColumnFamilyDescriptor::new(ROWS, self.rows(&cache)?),
+            ColumnFamilyDescriptor::new(PARTITIONS, small(&cache)),
+        ];
+        Ok((self.database(), families))
+    }
+
+    fn database(&self) -> Options {
+        let mut options = database();
+        options.set_max_background_jobs(self.background_jobs);
+        options.set_max_open_files(self.max_open_files);
+        options.set_max_total_wal_size(self.max_wal_bytes);
+        options.set_bytes_per_sync(1 << 20);
+        // One thread writes. What helps several writers costs a single one.
+        options.set_allow_concurrent_memtable_write(false);
+        options.set_enable_pipelined_write(false);
+        options
+    }
+
+    fn batches(&self, cache: &Cache) -> Result<Options, StoreError> {
+        let mut options = appended_in_order(cache)?;
+        options.set_write_buffer_size(self.write_buffer_bytes);
+        options.set_max_write_buffer_number(4);
+        options.set_enable_blob_files(true);
+        options.set_min_blob_size(MIN_BLOB_BYTES);
+        options.set_blob_file_size(self.blob_file_bytes);
+        // Collection runs when the janitor finds it worth the writing, not with every compaction:
+        // that would rewrite old batches that nobody deleted.
+        options.set_enable_blob_gc(false);
+        Ok(options)
+    }
+
+    fn rows(&self, cache: &Cache) -> Result<Options, StoreError> {
+        let mut options = appended_in_order(cache)?;
+        options.set_write_buffer_size((self.write_buffer_bytes / 4).max(1 << 20));
+        options.set_max_write_buffer_number(4);
+        Ok(options)
+    }
+}
+
+/// A database with the safety settings all of ours share.
+pub(super) fn database() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    // RocksDB's default, spelled out because the promises of the store rest on it.
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    options.set_paranoid_checks(true);
+    options.set_log_level(LogLevel::Warn);
+    options.set_keep_log_file_num(4);
+    options
+}
+
+/// Each partition's keys ascend: the memtable remembers where each one's last key went, so that
+/// an insert need not search the skip list from its head.
+fn appended_in_order(cache: &Cache) -> Result<Options, StoreError> {
+    let mut options = Options::default()
+        .get_options_from_string("memtable_insert_with_hint_prefix_extractor=fixed:4")
+        .map_err(store_error)?;
+    options.set_block_based_table_factory(&table(cache));
+    Ok(options)
+}
+
+fn small(cache: &Cache) -> Options {
+    let mut options = Options::default();
+    options.set_write_buffer_size(1 << 20);
+    options.set_block_based_table_factory(&table(cache));
+    options
+}
+
+fn table(cache: &Cache) -> BlockBasedOptions {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    // Index and filter blocks count against the budget instead of growing beside it.
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table
+}
