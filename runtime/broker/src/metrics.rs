@@ -61,7 +61,10 @@ impl Metrics {
             registry: Registry::default(),
         };
         metrics.register(&mut registry);
-        Metrics { registry, ..metrics }
+        Metrics {
+            registry,
+            ..metrics
+        }
     }
 
     /// One request answered. `error` is the response's top code, or the first of its parts'; 0 is none.
@@ -133,16 +136,51 @@ impl Metrics {
         let mut counter = |name: &str, help: &str, counter: &Counter| {
             to.register(name, help, counter.clone());
         };
-        counter("network_in_bytes", "Bytes of request frames", &self.bytes_in);
-        counter("network_out_bytes", "Bytes of response frames", &self.bytes_out);
-        counter("connections_opened", "Connections accepted", &self.connections_total);
-        counter("connections_refused", "Connections closed for a limit or a broken frame",
-            &self.connections_refused);
-        counter("produced_records", "Records of acknowledged batches", &self.produced_records);
-        counter("produced_bytes", "Bytes of acknowledged batches", &self.produced_bytes);
-        counter("fetched_records", "Records sent to consumers", &self.fetched_records);
-        counter("fetched_bytes", "Bytes of batches sent to consumers", &self.fetched_bytes);
-        to.register("connections", "Connections open now", self.connections.clone());
+        counter(
+            "network_in_bytes",
+            "Bytes of request frames",
+            &self.bytes_in,
+        );
+        counter(
+            "network_out_bytes",
+            "Bytes of response frames",
+            &self.bytes_out,
+        );
+        counter(
+            "connections_opened",
+            "Connections accepted",
+            &self.connections_total,
+        );
+        counter(
+            "connections_refused",
+            "Connections closed for a limit or a broken frame",
+            &self.connections_refused,
+        );
+        counter(
+            "produced_records",
+            "Records of acknowledged batches",
+            &self.produced_records,
+        );
+        counter(
+            "produced_bytes",
+            "Bytes of acknowledged batches",
+            &self.produced_bytes,
+        );
+        counter(
+            "fetched_records",
+            "Records sent to consumers",
+            &self.fetched_records,
+        );
+        counter(
+            "fetched_bytes",
+            "Bytes of batches sent to consumers",
+            &self.fetched_bytes,
+        );
+        to.register(
+            "connections",
+            "Connections open now",
+            self.connections.clone(),
+        );
         to.register(
             "request_errors",
             "Errors in responses, by API and Kafka's error code",
@@ -190,7 +228,9 @@ impl Collector for Requests {
 }
 
 fn slot(api_key: i16) -> usize {
-    usize::try_from(api_key).unwrap_or(API_KEYS - 1).min(API_KEYS - 1)
+    usize::try_from(api_key)
+        .unwrap_or(API_KEYS - 1)
+        .min(API_KEYS - 1)
 }
 
 fn api_name(slot: usize) -> &'static str {
@@ -247,6 +287,9 @@ mod tests {
         metrics.connection_closed();
         let text = metrics.render(Nothing).unwrap();
         assert!(text.contains("\ntidegate_connections 1\n"), "{text}");
-        assert!(text.contains("\ntidegate_connections_opened_total 2\n"), "{text}");
+        assert!(
+            text.contains("\ntidegate_connections_opened_total 2\n"),
+            "{text}"
+        );
     }
 }

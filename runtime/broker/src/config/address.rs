@@ -12,7 +12,10 @@ pub struct HostPort {
 
 impl HostPort {
     pub fn new(host: impl Into<String>, port: u16) -> HostPort {
-        HostPort { host: host.into(), port }
+        HostPort {
+            host: host.into(),
+            port,
+        }
     }
 
     /// Reads `host:port`, `:port`, `[v6]:port`. The error is a sentence.
@@ -49,7 +52,11 @@ impl HostPort {
 
     /// The address to bind: what an empty host means is said.
     pub fn bind_address(&self) -> (String, u16) {
-        let host = if self.host.is_empty() { "0.0.0.0" } else { &self.host };
+        let host = if self.host.is_empty() {
+            "0.0.0.0"
+        } else {
+            &self.host
+        };
         (host.to_owned(), self.port)
     }
 
@@ -57,7 +64,10 @@ impl HostPort {
     /// listened on, or this machine's own for "every interface", and the port that was bound.
     pub fn reachable(&self, bound_port: u16) -> HostPort {
         let every = self.host.is_empty()
-            || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+            || self
+                .host
+                .parse::<IpAddr>()
+                .is_ok_and(|ip| ip.is_unspecified());
         let host = if every { "localhost" } else { &self.host };
         HostPort::new(host, bound_port)
     }
@@ -79,7 +89,10 @@ mod tests {
     #[test]
     fn reads_what_kafka_writes() {
         let read = |text| HostPort::parse_listener(text).map(|(_, address)| address.to_string());
-        assert_eq!(read("PLAINTEXT://localhost:9092").as_deref(), Ok("localhost:9092"));
+        assert_eq!(
+            read("PLAINTEXT://localhost:9092").as_deref(),
+            Ok("localhost:9092")
+        );
         assert_eq!(read("127.0.0.1:0").as_deref(), Ok("127.0.0.1:0"));
         assert_eq!(read("PLAINTEXT://:9092").as_deref(), Ok(":9092"));
         assert_eq!(read("PLAINTEXT://[::1]:9092").as_deref(), Ok("[::1]:9092"));
@@ -100,14 +113,24 @@ mod tests {
             ("[::]:1", false),
             ("example.org:1", false),
         ] {
-            assert_eq!(HostPort::parse(address).unwrap().is_loopback(), local, "{address}");
+            assert_eq!(
+                HostPort::parse(address).unwrap().is_loopback(),
+                local,
+                "{address}"
+            );
         }
     }
 
     #[test]
     fn an_unspecified_host_is_advertised_as_something_reachable() {
         assert_eq!(HostPort::new("", 0).reachable(7).to_string(), "localhost:7");
-        assert_eq!(HostPort::new("0.0.0.0", 0).reachable(7).to_string(), "localhost:7");
-        assert_eq!(HostPort::new("10.0.0.1", 0).reachable(7).to_string(), "10.0.0.1:7");
+        assert_eq!(
+            HostPort::new("0.0.0.0", 0).reachable(7).to_string(),
+            "localhost:7"
+        );
+        assert_eq!(
+            HostPort::new("10.0.0.1", 0).reachable(7).to_string(),
+            "10.0.0.1:7"
+        );
     }
 }

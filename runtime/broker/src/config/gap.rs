@@ -26,7 +26,10 @@ pub struct ConsumeGap {
 impl ConsumeGap {
     /// The mode for a client id, `auto` resolved: never [`GapMode::Auto`].
     pub fn mode(&self, client_id: &str) -> GapMode {
-        let chosen = self.clients.iter().find(|(pattern, _)| matches(pattern, client_id));
+        let chosen = self
+            .clients
+            .iter()
+            .find(|(pattern, _)| matches(pattern, client_id));
         match chosen.map_or(self.default, |(_, mode)| *mode) {
             GapMode::Auto => automatic(client_id),
             mode => mode,
@@ -35,7 +38,11 @@ impl ConsumeGap {
 
     /// Reads `pattern=mode,pattern=mode`. The error is a sentence.
     pub(super) fn parse_clients(text: &str) -> Result<Vec<(String, GapMode)>, String> {
-        text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(client).collect()
+        text.split(',')
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty())
+            .map(client)
+            .collect()
     }
 }
 
@@ -66,7 +73,11 @@ fn automatic(client_id: &str) -> GapMode {
     let before = client_id.ends_with("(github.com/segmentio/kafka-go)")
         || client_id.starts_with("kafka-python-2.0.")
         || client_id.starts_with("kafka-python-1.");
-    if before { GapMode::Before } else { GapMode::Marker }
+    if before {
+        GapMode::Before
+    } else {
+        GapMode::Marker
+    }
 }
 
 /// Greedy match with one point to return to: linear in practice, and the client id is bounded by its frame.
@@ -107,13 +118,19 @@ mod tests {
         assert_eq!(gap.mode("rdkafka"), GapMode::Marker);
         assert_eq!(gap.mode("kafka-python-2.0.6"), GapMode::Before);
         assert_eq!(gap.mode("kafka-python-2.2.1"), GapMode::Marker);
-        assert_eq!(gap.mode("app@host (github.com/segmentio/kafka-go)"), GapMode::Before);
+        assert_eq!(
+            gap.mode("app@host (github.com/segmentio/kafka-go)"),
+            GapMode::Before
+        );
     }
 
     #[test]
     fn the_first_matching_pattern_wins() {
         let clients = ConsumeGap::parse_clients("a-*=cursor, *-b=before,a-b=marker").unwrap();
-        let gap = ConsumeGap { default: GapMode::Marker, clients };
+        let gap = ConsumeGap {
+            default: GapMode::Marker,
+            clients,
+        };
         assert_eq!(gap.mode("a-b"), GapMode::Cursor);
         assert_eq!(gap.mode("x-b"), GapMode::Before);
         assert_eq!(gap.mode("x"), GapMode::Marker);

@@ -1,1 +1,126 @@
-//! The keys that are Tidegate's own; Kafka's are in `tidegate_metadata::config`.
+//! The keys that are Tidegate's own, or that Kafka has and the table in `tidegate_metadata::config` does not.
+
+use tidegate_metadata::config::{Check, ConfigType};
+
+/// A key of the configuration file that the cluster's config table does not have.
+#[derive(Debug)]
+pub struct OwnKey {
+    pub name: &'static str,
+    pub kind: ConfigType,
+    /// Empty: nothing.
+    pub default: &'static str,
+    pub check: Check,
+    pub doc: &'static str,
+}
+
+pub fn own_keys() -> &'static [OwnKey] {
+    KEYS
+}
+
+pub(super) fn own_key(name: &str) -> Option<&'static OwnKey> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+macro_rules! keys {
+    ($($name:literal, $kind:ident, $default:literal, $check:expr, $doc:literal;)*) => {
+        &[$(OwnKey {
+            name: $name,
+            kind: ConfigType::$kind,
+            default: $default,
+            check: $check,
+            doc: $doc,
+        }),*]
+    };
+}
+
+static KEYS: &[OwnKey] = keys![
+    "admin.listener", String, "127.0.0.1:9644", Check::Any,
+        "Where the admin HTTP port listens. Beyond loopback only with `admin.token`.";
+    "admin.token", Password, "", Check::Any,
+        "Bearer token that the admin port asks for on everything but /healthz and /readyz.";
+    "advertised.host.name", String, "", Check::Any,
+        "Accepted for old files; `advertised.listeners` is what counts.";
+    "controller.listener.names", List, "", Check::Any,
+        "Listeners of these names are for Kafka's controllers and are not opened.";
+    "listener.security.protocol.map", List, "", Check::Any,
+        "What protocol each listener name means; only PLAINTEXT is served.";
+    "max.connections.per.ip", Int, "2147483647", Check::AtLeast(1),
+        "The most connections from one address at one time.";
+    "producer.id.expiration.ms", Int, "86400000", Check::AtLeast(1),
+        "How long the sequence state of an idle producer is kept, in milliseconds.";
+    "queued.max.request.bytes", Long, "-1", Check::AtLeast(-1),
+        "Bytes of request frames in memory at once, over all connections; -1 is 256 MiB or twice socket.request.max.bytes, whichever is more.";
+    "tidegate.append.queue.bytes", Long, "67108864", Check::Between(1_048_576, 17_179_869_184),
+        "Bytes of batches that may wait for the writer thread of a store.";
+    "tidegate.consume.gap.clients", List, "", Check::Any,
+        "Client ids whose gaps are told in another way than `tidegate.consume.gap`: `pattern=mode`, comma-separated, `*` for any characters.";
+    "tidegate.max.decoded.bytes", Int, "67108864", Check::AtLeast(1024),
+        "The most bytes that one batch may decompress to before a plugin or another codec sees it.";
+    "tidegate.sync.lazy.ms", Int, "20", Check::Between(1, 60_000),
+        "A write that no acks=all waits for is synced to disk within this time, in milliseconds; consumers see it then.";
+    "tidegate.tail.cache.bytes", Long, "134217728", Check::Between(0, 1_099_511_627_776),
+        "Memory for the newest batches, from which consumers that keep up are served.";
+    "tidegate.plugins.pool.threads", Int, "0", Check::Between(0, 1024),
+        "Threads that plugins run on; 0 is twice the cores, at least 4.";
+    "tidegate.plugins.pool.queue", Int, "10000", Check::Between(1, 1_000_000),
+        "Batches that may wait for a plugin thread; beyond it producers are told to retry.";
+    "tidegate.plugins.max.instances", Int, "256", Check::Between(1, 10_000),
+        "Plugin instances alive at one time, over all bindings.";
+    "tidegate.plugins.max.memory.bytes", Int, "268435456", Check::AtLeast(1_048_576),
+        "The most linear memory that any binding may be given.";
+    "tidegate.plugins.max.upload.bytes", Int, "33554432", Check::AtLeast(1024),
+        "The largest plugin file that is accepted.";
+    "tidegate.plugins.prepare.timeout.ms", Int, "60000", Check::Between(100, 600_000),
+        "How long compiling a plugin or trying its configuration may take, in milliseconds.";
+    "tidegate.plugins.deadline.ms", Int, "1000", Check::Between(1, 60_000),
+        "Wall time of one call into a plugin, in milliseconds.";
+    "tidegate.plugins.memory.bytes", Int, "67108864", Check::AtLeast(65_536),
+        "Linear memory of one plugin instance.";
+    "tidegate.plugins.instances", Int, "8", Check::Between(1, 1024),
+        "Instances of one binding that may run at one time.";
+    "tidegate.plugins.table.elements", Int, "10000", Check::AtLeast(1),
+        "Elements of one table of a plugin instance.";
+    "tidegate.plugins.output.bytes", Int, "16777216", Check::AtLeast(1024),
+        "The most that one call of a plugin may give back.";
+    "tidegate.plugins.output.records", Int, "100000", Check::AtLeast(1),
+        "Routes, or reasons of rejection, that one call may give back.";
+    "tidegate.plugins.call.records", Int, "10000", Check::AtLeast(1),
+        "Records handed to a plugin in one call; larger batches are split.";
+    "tidegate.plugins.call.bytes", Int, "16777216", Check::AtLeast(1024),
+        "Bytes handed to a plugin in one call, at most a quarter of its memory.";
+    "tidegate.plugins.log.bytes.per.sec", Int, "65536", Check::AtLeast(0),
+        "Bytes of a binding's own log messages kept per second.";
+    "tidegate.plugins.breaker.failures", Int, "5", Check::AtLeast(1),
+        "Consecutive failures after which a binding's circuit opens.";
+    "tidegate.plugins.breaker.delay.ms", Int, "5000", Check::AtLeast(1),
+        "How long an open circuit waits before it lets one call try, in milliseconds.";
+];
+
+#[cfg(test)]
+mod tests {
+    use tidegate_metadata::config::{broker_defs, topic_def};
+
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid_and_names_are_not_taken() {
+        for key in own_keys() {
+            if !key.default.is_empty() {
+                assert_eq!(
+                    key.check.validate(key.kind, key.default),
+                    Ok(()),
+                    "{}",
+                    key.name
+                );
+            }
+            assert!(
+                broker_defs().iter().all(|def| def.name != key.name),
+                "{}",
+                key.name
+            );
+            assert!(topic_def(key.name).is_none(), "{}", key.name);
+            // `tidegate.plugin.<alias>.<key>` belongs to the plugins themselves.
+            assert!(!key.name.starts_with("tidegate.plugin."), "{}", key.name);
+        }
+    }
+}

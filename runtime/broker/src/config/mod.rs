@@ -130,7 +130,12 @@ pub enum ConfigError {
     #[error("{path}: {why}")]
     Syntax { path: PathBuf, why: String },
     #[error("{key} = `{value}` (from {origin}): {expected}")]
-    Value { key: String, value: String, origin: String, expected: String },
+    Value {
+        key: String,
+        value: String,
+        origin: String,
+        expected: String,
+    },
     #[error(
         "the admin port runs code that is uploaded to it, so it listens on {address}, beyond this machine, only with a \
          token: set admin.token, or keep it on 127.0.0.1"

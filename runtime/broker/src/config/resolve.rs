@@ -1,1 +1,580 @@
-//! Not written yet.
+//! From layers of text to one [`ServerConfig`].
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use tidegate_metadata::config::{broker_defs, validate_static_broker_config};
+use tidegate_metadata::validate_topic_name;
+use tidegate_plugin::Limits;
+
+use super::file::{Layer, declaration, from_pairs, read};
+use super::keys::own_key;
+use super::{
+    ConfigError, ConsumeGap, GapMode, HostPort, PluginEngineConfig, ServeOptions, ServerConfig,
+    TopicDeclaration,
+};
+
+const COMMAND_LINE: &str = "the command line";
+const ENVIRONMENT: &str = "the environment";
+const MIN_REQUEST_MEMORY: usize = 256 << 20;
+
+pub(super) fn load(
+    options: &ServeOptions,
+    environment: &[(String, String)],
+) -> Result<ServerConfig, ConfigError> {
+    let mut layers = Vec::new();
+    if let Some(path) = &options.config {
+        layers.push(read(path)?);
+    }
+    let syntax = |why| ConfigError::Syntax {
+        path: PathBuf::from(ENVIRONMENT),
+        why,
+    };
+    layers.push(from_pairs(ENVIRONMENT.to_owned(), environment.to_vec()).map_err(syntax)?);
+    resolve(layers, options)
+}
+
+/// What all layers together say, and where each value came from.
+#[derive(Default)]
+struct Values {
+    known: BTreeMap<String, (String, String)>,
+    warnings: Vec<String>,
+}
+
+fn resolve(layers: Vec<Layer>, options: &ServeOptions) -> Result<ServerConfig, ConfigError> {
+    let mut values = Values::default();
+    let mut plugins = Vec::new();
+    let mut topics = BTreeMap::<String, BTreeMap<String, String>>::new();
+    for layer in layers {
+        values.lay(layer.values, &layer.origin);
+        plugins.extend(layer.plugins);
+        for (name, fields) in layer.topics {
+            topics.entry(name).or_default().extend(fields);
+        }
+    }
+    values.lay_options(options);
+    values.check()?;
+
+    let (listeners, advertised) = values.listeners()?;
+    let admin = values.parsed::<Admin>("admin.listener")?.0;
+    let admin_token = values.text("admin.token").filter(|token| !token.is_empty());
+    if admin_token.is_none() && !admin.is_loopback() {
+        return Err(ConfigError::OpenAdmin { address: admin });
+    }
+    let socket_request_max_bytes = values.number("socket.request.max.bytes")?;
+    let config = ServerConfig {
+        node_id: values.node_id()?,
+        rack: values.text("broker.rack").filter(|rack| !rack.is_empty()),
+        listeners,
+        advertised,
+        admin,
+        admin_token,
+        data_dir: values.data_dir(),
+        num_partitions: values.number("num.partitions")?,
+        default_replication_factor: values.number("default.replication.factor")?,
+        auto_create_topics: values.boolean("auto.create.topics.enable"),
+        topic_defaults: values.broker_configs(),
+        socket_request_max_bytes,
+        queued_request_bytes: values.queued_request_bytes(socket_request_max_bytes)?,
+        max_connections: values.number("max.connections")?,
+        max_connections_per_ip: values.number("max.connections.per.ip")?,
+        connections_max_idle_ms: u64::try_from(values.number::<i64>("connections.max.idle.ms")?)
+            .ok(),
+        offsets_topic_partitions: values.number("offsets.topic.num.partitions")?,
+        group_initial_rebalance_delay_ms: values.number("group.initial.rebalance.delay.ms")?,
+        group_min_session_timeout_ms: values.number("group.min.session.timeout.ms")?,
+        group_max_session_timeout_ms: values.number("group.max.session.timeout.ms")?,
+        group_max_size: values.number("group.max.size")?,
+        offset_metadata_max_bytes: values.number("offset.metadata.max.bytes")?,
+        offsets_retention_ms: values.number::<i64>("offsets.retention.minutes")? * 60_000,
+        tail_cache_bytes: values.number("tidegate.tail.cache.bytes")?,
+        append_queue_bytes: values.number("tidegate.append.queue.bytes")?,
+        lazy_sync_ms: values.number("tidegate.sync.lazy.ms")?,
+        max_decoded_bytes: values.number("tidegate.max.decoded.bytes")?,
+        producer_id_expiration_ms: values.number("producer.id.expiration.ms")?,
+        log_retention_check_interval_ms: values.number("log.retention.check.interval.ms")?,
+        plugin_engine: values.plugin_engine()?,
+        plugin_limits: values.plugin_limits()?,
+        plugins,
+        topics: declarations(topics)?,
+        consume_gap: values.consume_gap()?,
+        warnings: values.warnings,
+    };
+    Ok(config)
+}
+
+impl Values {
+    fn lay(&mut self, values: BTreeMap<String, String>, origin: &str) {
+        for (key, value) in values {
+            self.known.insert(key, (value, origin.to_owned()));
+        }
+    }
+
+    fn lay_options(&mut self, options: &ServeOptions) {
+        let mut set = |key: &str, value: String| {
+            self.known
+                .insert(key.to_owned(), (value, COMMAND_LINE.to_owned()));
+        };
+        if let Some(directory) = &options.data_dir {
+            set("log.dirs", directory.display().to_string());
+        }
+        if let Some(address) = &options.admin {
+            set("admin.listener", address.clone());
+        }
+        let Some(address) = &options.listen else {
+            return;
+        };
+        set("listeners", address.clone());
+        // What the file advertises belongs to the addresses that the file listens on.
+        if let Some((value, origin)) = self.known.remove("advertised.listeners") {
+            if origin == ENVIRONMENT {
+                self.known
+                    .insert("advertised.listeners".to_owned(), (value, origin));
+            } else {
+                self.warnings.push(format!(
+                    "advertised.listeners = {value} of {origin} is left aside, because --listen is given"
+                ));
+            }
+        }
+    }
+
+    /// Refuses what cannot be used, and sets aside what is not known.
+    fn check(&mut self) -> Result<(), ConfigError> {
+        let mut unknown = Vec::new();
+        for (key, (value, origin)) in &self.known {
+            let checked = match own_key(key) {
+                Some(own) if value.is_empty() && own.default.is_empty() => Ok(true),
+                Some(own) => own.check.validate(own.kind, value).map(|()| true),
+                None => validate_static_broker_config(key, value),
+            };
+            match checked {
+                Ok(true) => {}
+                Ok(false) => unknown.push(key.clone()),
+                Err(expected) => return Err(wrong(key, value, origin, expected)),
+            }
+        }
+        for key in &unknown {
+            self.known.remove(key);
+        }
+        if let Some(at) = unknown.iter().position(|key| key == "zookeeper.connect") {
+            unknown.remove(at);
+            self.warnings.push(
+                "zookeeper.connect is left aside: Tidegate keeps its metadata itself".to_owned(),
+            );
+        }
+        if !unknown.is_empty() {
+            self.warnings.push(format!(
+                "these keys are not known here and are left aside: {}",
+                unknown.join(", ")
+            ));
+        }
+        Ok(())
+    }
+
+    fn text(&self, key: &str) -> Option<String> {
+        match self.known.get(key) {
+            Some((value, _)) => Some(value.trim().to_owned()),
+            None => default_of(key).map(str::to_owned),
+        }
+    }
+
+    fn parsed<T: FromStr<Err: ToString>>(&self, key: &str) -> Result<T, ConfigError> {
+        let value = self.text(key).unwrap_or_default();
+        value
+            .parse()
+            .map_err(|error: T::Err| self.wrong(key, &value, error.to_string()))
+    }
+
+    fn number<T: FromStr>(&self, key: &str) -> Result<T, ConfigError> {
+        let value = self.text(key).unwrap_or_default();
+        value
+            .parse()
+            .map_err(|_| self.wrong(key, &value, "expected a number in range".to_owned()))
+    }
+
+    /// `check` has seen that it is true or false.
+    fn boolean(&self, key: &str) -> bool {
+        self.text(key)
+            .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+
+    fn wrong(&self, key: &str, value: &str, expected: String) -> ConfigError {
+        let origin = self
+            .known
+            .get(key)
+            .map_or("the defaults", |(_, origin)| origin);
+        wrong(key, value, origin, expected)
+    }
+
+    /// `node.id`, or its older name; Kafka's -1 is "not given".
+    fn node_id(&self) -> Result<i32, ConfigError> {
+        let key = if self.known.contains_key("node.id") {
+            "node.id"
+        } else {
+            "broker.id"
+        };
+        let id = self.number(key)?;
+        if id >= 0 {
+            Ok(id)
+        } else {
+            self.number("node.id")
+        }
+    }
+
+    /// The first of `log.dirs`, or `log.dir`.
+    fn data_dir(&mut self) -> PathBuf {
+        let directories = self
+            .text("log.dirs")
+            .filter(|list| !list.is_empty())
+            .or_else(|| self.text("log.dir"))
+            .unwrap_or_default();
+        // A single directory given by the command line may have a comma in its name.
+        if self
+            .known
+            .get("log.dirs")
+            .is_some_and(|(_, origin)| origin == COMMAND_LINE)
+        {
+            return PathBuf::from(directories);
+        }
+        let mut list = directories
+            .split(',')
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty());
+        let first = PathBuf::from(list.next().unwrap_or("./tidegate-data"));
+        let others = list.collect::<Vec<_>>();
+        if !others.is_empty() {
+            self.warnings.push(format!(
+                "this version keeps one store: log.dirs' first entry {} is used, and {} left aside",
+                first.display(),
+                others.join(", ")
+            ));
+        }
+        first
+    }
+
+    /// The addresses to listen on, and for each what is advertised by the same name.
+    #[expect(
+        clippy::type_complexity,
+        reason = "two lists of the same length, used once"
+    )]
+    fn listeners(&mut self) -> Result<(Vec<HostPort>, Vec<Option<HostPort>>), ConfigError> {
+        let controllers = self.text("controller.listener.names").unwrap_or_default();
+        let is_controller = |name: &str| controllers.split(',').any(|c| c.trim() == name);
+        let (own, left_aside): (Vec<_>, Vec<_>) = self
+            .addresses("listeners")?
+            .into_iter()
+            .partition(|(name, _)| !is_controller(name));
+        for (name, address) in left_aside {
+            self.warnings.push(format!(
+                "listener {name}://{address} is for Kafka's controllers and is not opened"
+            ));
+        }
+        for (name, _) in &own {
+            self.must_be_plaintext(name)?;
+        }
+        if own.is_empty() {
+            let value = self.text("listeners").unwrap_or_default();
+            let expected = "expected at least one listener for clients".to_owned();
+            return Err(self.wrong("listeners", &value, expected));
+        }
+        let advertised = self.addresses("advertised.listeners")?;
+        let told = own
+            .iter()
+            .map(|(name, _)| {
+                advertised
+                    .iter()
+                    .find(|(other, _)| other == name)
+                    .map(|(_, a)| a.clone())
+            })
+            .collect();
+        Ok((own.into_iter().map(|(_, address)| address).collect(), told))
+    }
+
+    fn addresses(&self, key: &str) -> Result<Vec<(String, HostPort)>, ConfigError> {
+        let value = self.text(key).unwrap_or_default();
+        value
+            .split(',')
+            .filter(|entry| !entry.trim().is_empty())
+            .map(|entry| {
+                HostPort::parse_listener(entry).map_err(|why| self.wrong(key, &value, why))
+            })
+            .collect()
+    }
+
+    /// A listener that promises encryption or passwords must not be served without.
+    fn must_be_plaintext(&self, name: &str) -> Result<(), ConfigError> {
+        let map = self
+            .text("listener.security.protocol.map")
+            .unwrap_or_default();
+        let mapped = map.split(',').find_map(|entry| {
+            entry
+                .trim()
+                .split_once(':')
+                .filter(|(from, _)| *from == name)
+                .map(|(_, to)| to)
+        });
+        match mapped.unwrap_or(name) {
+            "PLAINTEXT" => Ok(()),
+            "SSL" | "SASL_SSL" | "SASL_PLAINTEXT" => {
+                let value = self.text("listeners").unwrap_or_default();
+                let expected =
+                    format!("listener {name} is not PLAINTEXT, the only protocol of this version");
+                Err(self.wrong("listeners", &value, expected))
+            }
+            // A name of one's own without a mapping.
+            _ => Ok(()),
+        }
+    }
+
+    /// A frame of the largest size must always find room, or its connection would wait for ever.
+    fn queued_request_bytes(&self, frame: usize) -> Result<usize, ConfigError> {
+        let given = self.number::<i64>("queued.max.request.bytes")?;
+        Ok(usize::try_from(given)
+            .unwrap_or(MIN_REQUEST_MEMORY.max(frame.saturating_mul(2)))
+            .max(frame))
+    }
+
+    /// The part of the file that topics inherit and DescribeConfigs shows; Tidegate's own keys stay out of it.
+    fn broker_configs(&self) -> BTreeMap<String, String> {
+        self.known
+            .iter()
+            .filter(|(key, _)| own_key(key).is_none())
+            .map(|(key, (value, _))| (key.clone(), value.clone()))
+            .collect()
+    }
+
+    fn plugin_engine(&self) -> Result<PluginEngineConfig, ConfigError> {
+        Ok(PluginEngineConfig {
+            pool_threads: self.number("tidegate.plugins.pool.threads")?,
+            pool_queue: self.number("tidegate.plugins.pool.queue")?,
+            max_instances: self.number("tidegate.plugins.max.instances")?,
+            max_memory_bytes: self.number("tidegate.plugins.max.memory.bytes")?,
+            max_upload_bytes: self.number("tidegate.plugins.max.upload.bytes")?,
+            prepare_timeout_ms: self.number("tidegate.plugins.prepare.timeout.ms")?,
+        })
+    }
+
+    fn plugin_limits(&self) -> Result<Limits, ConfigError> {
+        Ok(Limits {
+            deadline_ms: self.number("tidegate.plugins.deadline.ms")?,
+            memory_bytes: self.number("tidegate.plugins.memory.bytes")?,
+            table_elements: self.number("tidegate.plugins.table.elements")?,
+            instances: self.number("tidegate.plugins.instances")?,
+            output_bytes: self.number("tidegate.plugins.output.bytes")?,
+            output_records: self.number("tidegate.plugins.output.records")?,
+            log_bytes_per_sec: self.number("tidegate.plugins.log.bytes.per.sec")?,
+            call_records: self.number("tidegate.plugins.call.records")?,
+            call_bytes: self.number("tidegate.plugins.call.bytes")?,
+            breaker_failures: self.number("tidegate.plugins.breaker.failures")?,
+            breaker_delay_ms: self.number("tidegate.plugins.breaker.delay.ms")?,
+            ..Limits::default()
+        })
+    }
+
+    fn consume_gap(&self) -> Result<ConsumeGap, ConfigError> {
+        let clients = self
+            .text("tidegate.consume.gap.clients")
+            .unwrap_or_default();
+        Ok(ConsumeGap {
+            default: self.parsed::<GapMode>("tidegate.consume.gap")?,
+            clients: ConsumeGap::parse_clients(&clients)
+                .map_err(|why| self.wrong("tidegate.consume.gap.clients", &clients, why))?,
+        })
+    }
+}
+
+/// `HostPort` by way of `FromStr`, for `parsed`.
+struct Admin(HostPort);
+
+impl FromStr for Admin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Admin, String> {
+        HostPort::parse(text).map(Admin)
+    }
+}
+
+fn declarations(
+    topics: BTreeMap<String, BTreeMap<String, String>>,
+) -> Result<BTreeMap<String, TopicDeclaration>, ConfigError> {
+    topics
+        .into_iter()
+        .map(|(name, fields)| {
+            let all = fields.clone();
+            let wrong = |key: String, why: String| {
+                let value = all.get(&key).cloned().unwrap_or_default();
+                wrong(
+                    &format!("topic.{name}.{key}"),
+                    &value,
+                    "the configuration file",
+                    why,
+                )
+            };
+            if name.starts_with("__") {
+                let why = "topics that start with __ are the broker's own".to_owned();
+                return Err(wrong("name".to_owned(), why));
+            }
+            validate_topic_name(&name).map_err(|why| wrong("name".to_owned(), why.to_string()))?;
+            let declared = declaration(fields).map_err(|(key, why)| wrong(key, why))?;
+            Ok((name, declared))
+        })
+        .collect()
+}
+
+fn default_of(key: &str) -> Option<&'static str> {
+    match own_key(key) {
+        Some(own) => Some(own.default),
+        None => broker_defs().iter().find(|def| def.name == key)?.default,
+    }
+}
+
+fn wrong(key: &str, value: &str, origin: &str, expected: String) -> ConfigError {
+    ConfigError::Value {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        origin: origin.to_owned(),
+        expected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::file::parse;
+    use super::*;
+
+    fn with(file: &str, options: &ServeOptions) -> Result<ServerConfig, ConfigError> {
+        resolve(
+            vec![parse(Path::new("c.properties"), file).unwrap()],
+            options,
+        )
+    }
+
+    fn config(file: &str) -> ServerConfig {
+        with(file, &ServeOptions::default()).unwrap()
+    }
+
+    fn error(file: &str) -> String {
+        with(file, &ServeOptions::default())
+            .unwrap_err()
+            .to_string()
+    }
+
+    /// The file of the seed, as it stands there.
+    const SEED: &str = "listeners=PLAINTEXT://localhost:9092\n\
+        advertised.listeners=PLAINTEXT://localhost:9092\nbroker.id=1\nlog.dirs=/tmp/kafka-logs\n\
+        num.partitions=1\ndefault.replication.factor=1\nzookeeper.connect=localhost:2181\n";
+
+    #[test]
+    fn nothing_given_is_a_broker_of_this_machine() {
+        let config = config("");
+        assert_eq!(config.listeners, [HostPort::new("127.0.0.1", 9092)]);
+        assert_eq!(config.advertised, [None]);
+        assert_eq!(config.admin, HostPort::new("127.0.0.1", 9644));
+        assert_eq!(config.data_dir, Path::new("./tidegate-data"));
+        assert_eq!((config.node_id, config.num_partitions), (1, 1));
+        assert_eq!(config.socket_request_max_bytes, 100 << 20);
+        assert_eq!(config.queued_request_bytes, 256 << 20);
+        assert_eq!(config.plugin_limits, Limits::default());
+        assert_eq!(config.topic_defaults, BTreeMap::new());
+        assert_eq!(config.warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_seed_file_works_and_zookeeper_is_named() {
+        let config = config(SEED);
+        assert_eq!(config.listeners, [HostPort::new("localhost", 9092)]);
+        assert_eq!(config.advertised, [Some(HostPort::new("localhost", 9092))]);
+        assert_eq!(config.data_dir, Path::new("/tmp/kafka-logs"));
+        assert_eq!(config.warnings.len(), 1);
+        assert!(config.warnings[0].starts_with("zookeeper.connect"));
+    }
+
+    #[test]
+    fn the_command_line_is_stronger_than_the_file() {
+        let options = ServeOptions {
+            config: None,
+            data_dir: Some("/tmp/a,b".into()),
+            listen: Some("127.0.0.1:0".into()),
+            admin: Some("127.0.0.1:0".into()),
+        };
+        let config = with(SEED, &options).unwrap();
+        assert_eq!(config.listeners, [HostPort::new("127.0.0.1", 0)]);
+        assert_eq!(config.advertised, [None]);
+        assert_eq!(config.data_dir, Path::new("/tmp/a,b"));
+        assert!(config.warnings.iter().any(|w| w.contains("--listen")));
+    }
+
+    #[test]
+    fn the_environment_is_stronger_than_the_file() {
+        let file = parse(Path::new("c"), "log.dirs=/file\nnum.partitions=2").unwrap();
+        let env = from_pairs(
+            ENVIRONMENT.into(),
+            [("log.dirs".to_owned(), "/env".to_owned())],
+        );
+        let config = resolve(vec![file, env.unwrap()], &ServeOptions::default()).unwrap();
+        assert_eq!(config.data_dir, Path::new("/env"));
+        assert_eq!(config.num_partitions, 2);
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_what_is_expected() {
+        let message = error("num.partitions=many");
+        for part in ["num.partitions", "`many`", "c.properties", "whole number"] {
+            assert!(message.contains(part), "{message}");
+        }
+        assert!(error("listeners=SSL://:9093").contains("PLAINTEXT"));
+        assert!(
+            error("listener.security.protocol.map=A:SASL_SSL\nlisteners=A://:1")
+                .contains("PLAINTEXT")
+        );
+        assert!(error("listeners=localhost").contains("host:port"));
+        assert!(error("tidegate.produce.chain=a,a").contains("twice"));
+        assert!(error("tidegate.consume.gap=never").contains("auto"));
+        assert!(error("topic.t.partitions=0").contains("topic.t.partitions"));
+        assert!(error("topic.__x.partitions=1").contains("broker's own"));
+    }
+
+    #[test]
+    fn the_admin_port_is_not_opened_to_others_without_a_token() {
+        assert!(error("admin.listener=0.0.0.0:9644").contains("admin.token"));
+        assert!(error("admin.listener=:9644").contains("admin.token"));
+        assert!(error("admin.listener=:9644\nadmin.token=").contains("admin.token"));
+        let open = config("admin.listener=0.0.0.0:9644\nadmin.token=secret");
+        assert_eq!(open.admin_token.as_deref(), Some("secret"));
+        assert!(!open.topic_defaults.contains_key("admin.token"));
+    }
+
+    #[test]
+    fn unknown_keys_and_more_directories_are_warnings() {
+        let config = config("log.dirs=/a, /b,/c\nnum.recovery.threads.per.data.dir=1\nx.y=2");
+        assert_eq!(config.data_dir, Path::new("/a"));
+        let warnings = config.warnings.join("\n");
+        assert!(
+            warnings.contains("num.recovery.threads.per.data.dir, x.y"),
+            "{warnings}"
+        );
+        assert!(warnings.contains("/b, /c"), "{warnings}");
+    }
+
+    #[test]
+    fn a_kraft_file_leaves_the_controller_listener_closed() {
+        let config = config(
+            "process.roles=broker,controller\nnode.id=4\ncontroller.quorum.voters=4@localhost:9093\n\
+             listeners=PLAINTEXT://:9092,CONTROLLER://:9093\ncontroller.listener.names=CONTROLLER\n\
+             inter.broker.listener.name=PLAINTEXT\nlog.retention.hours=1",
+        );
+        assert_eq!(config.listeners, [HostPort::new("", 9092)]);
+        assert_eq!(config.node_id, 4);
+        assert!(config.warnings.iter().any(|w| w.contains("CONTROLLER")));
+        assert_eq!(config.topic_defaults["log.retention.hours"], "1");
+    }
+
+    #[test]
+    fn the_request_budget_always_holds_one_frame() {
+        let config = config("socket.request.max.bytes=1000\nqueued.max.request.bytes=10");
+        assert_eq!(config.queued_request_bytes, 1000);
+    }
+}
