@@ -67,32 +67,30 @@ impl Metrics {
         }
     }
 
-    /// One request answered. `error` is the response's top code, or the first of its parts'; 0 is none.
-    pub(crate) fn request(&self, api_key: i16, error: i16, took: Duration) {
+    /// A request came in, in a frame of so many bytes.
+    pub(crate) fn request(&self, api_key: i16, bytes: usize) {
         self.requests.count(api_key);
+        self.bytes_in.inc_by(bytes as u64);
+    }
+
+    /// It was answered this long after its frame was read.
+    pub(crate) fn answered(&self, api_key: i16, took: Duration) {
         match api_key {
             0 => self.produce_seconds.observe(took.as_secs_f64()),
             1 => self.fetch_seconds.observe(took.as_secs_f64()),
             _ => {}
         }
-        if error != 0 {
-            self.request_error(api_key, error);
-        }
     }
 
-    /// An error inside a response: of one partition, one topic.
-    pub(crate) fn request_error(&self, api_key: i16, error: i16) {
+    /// An error in a response: its own, or one of a partition or topic in it.
+    pub(crate) fn failed(&self, api_key: i16, error: i16) {
         let code = error.clamp(-1, MAX_ERROR_CODE).to_string();
         let labels = [("api", api_name(slot(api_key)).to_owned()), ("code", code)];
         self.errors.get_or_create(&labels).inc();
     }
 
-    /// Bytes of frames read from sockets.
-    pub(crate) fn bytes_in(&self, bytes: usize) {
-        self.bytes_in.inc_by(bytes as u64);
-    }
-
-    pub(crate) fn bytes_out(&self, bytes: usize) {
+    /// Bytes of response frames.
+    pub(crate) fn sent(&self, bytes: usize) {
         self.bytes_out.inc_by(bytes as u64);
     }
 
@@ -258,11 +256,15 @@ mod tests {
     #[test]
     fn requests_and_errors_are_told_apart_by_api() {
         let metrics = Metrics::new();
-        metrics.request(0, 0, Duration::from_millis(1));
-        metrics.request(0, 2, Duration::from_millis(1));
-        metrics.request(3, 0, Duration::from_millis(1));
-        metrics.request(-7, 0, Duration::ZERO);
-        metrics.request(i16::MAX, i16::MAX, Duration::ZERO);
+        metrics.request(0, 10);
+        metrics.request(0, 5);
+        metrics.request(3, 1);
+        metrics.request(-7, 0);
+        metrics.request(i16::MAX, 0);
+        metrics.failed(0, 2);
+        metrics.failed(i16::MAX, i16::MAX);
+        metrics.answered(0, Duration::from_millis(1));
+        metrics.answered(0, Duration::from_millis(2));
         metrics.produced(10, 100);
         let text = metrics.render(Nothing).unwrap();
         for line in [
@@ -271,6 +273,7 @@ mod tests {
             r#"tidegate_requests_total{api="other"} 2"#,
             r#"tidegate_request_errors_total{api="Produce",code="2"} 1"#,
             r#"tidegate_request_errors_total{api="other",code="200"} 1"#,
+            "tidegate_network_in_bytes_total 16",
             "tidegate_produced_records_total 10",
             "tidegate_produce_seconds_count 2",
         ] {

@@ -59,8 +59,8 @@ pub struct ServerConfig {
     pub queued_request_bytes: usize,
     pub max_connections: usize,
     pub max_connections_per_ip: usize,
-    /// A connection without a request for this long is closed; `None` never.
-    pub connections_max_idle_ms: Option<u64>,
+    /// A connection without a request for this long is closed; `u64::MAX` is never.
+    pub connections_max_idle_ms: u64,
 
     pub offsets_topic_partitions: i32,
     pub group_initial_rebalance_delay_ms: i64,
@@ -147,6 +147,11 @@ impl ServerConfig {
     /// Reads the file, the environment and the command line, in rising order of strength.
     pub fn load(options: &ServeOptions) -> Result<ServerConfig, ConfigError> {
         resolve::load(options, &file::environment())
+    }
+
+    /// How a consumer with this client id is told of offsets without records; never `GapMode::Auto`.
+    pub fn gap_mode(&self, client_id: &str) -> GapMode {
+        self.consume_gap.mode(client_id)
     }
 
     /// Kafka's `log.dirs` by another name: where the stores are.

@@ -80,7 +80,7 @@ fn resolve(layers: Vec<Layer>, options: &ServeOptions) -> Result<ServerConfig, C
         max_connections: values.number("max.connections")?,
         max_connections_per_ip: values.number("max.connections.per.ip")?,
         connections_max_idle_ms: u64::try_from(values.number::<i64>("connections.max.idle.ms")?)
-            .ok(),
+            .unwrap_or(u64::MAX),
         offsets_topic_partitions: values.number("offsets.topic.num.partitions")?,
         group_initial_rebalance_delay_ms: values.number("group.initial.rebalance.delay.ms")?,
         group_min_session_timeout_ms: values.number("group.min.session.timeout.ms")?,
