@@ -1,0 +1,70 @@
+# What a user and the tests run. Everything is built once, in release, into one target directory outside the checkout:
+# RocksDB alone costs a quarter of an hour, and a second profile would cost it again.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/tidegate/target
+
+TIDEGATE := $(CARGO_TARGET_DIR)/release/tidegate
+PYTHON := python3
+PLUGINS := match route
+
+.PHONY: help setup build plugins test test-rust test-plugins test-clients test-faults demo bench check fix clean
+
+help:
+	@echo 'make demo      real flights through a filter and a router, counts checked'
+	@echo 'make test      every test: Rust, plugins, Kafka clients, faults'
+	@echo 'make build     the binary, at $(TIDEGATE)'
+	@echo 'make plugins   target/plugins/match.wasm and route.wasm'
+	@echo 'make bench     measured figures; make check: format and lints; make fix: repairs both'
+	@echo 'make setup     the Debian packages that all of this needs; clean: what was built'
+
+# Looks first and does nothing where nothing is missing.
+setup:
+	@sh tests/setup.sh
+
+build: setup
+	cargo build --release --locked --bin tidegate
+
+plugins: build
+	@mkdir -p target/plugins
+	@for plugin in $(PLUGINS); do $(TIDEGATE) plugin build plugins/$$plugin --out target/plugins/$$plugin.wasm || exit 1; done
+
+# Runs the targets below in turn, with their times, and sums what they counted.
+test:
+	@$(PYTHON) tests/all.py
+
+test-rust: plugins
+	cargo test --release --locked --workspace --no-fail-fast
+
+# What ships as Wasm also runs natively, which is where its unit tests are.
+test-plugins:
+	cd sdk/rust && cargo test --release --no-fail-fast
+	cd plugins && cargo test --release --no-fail-fast
+
+test-clients: plugins
+	@$(PYTHON) -u tests/clients/run.py
+
+test-faults: plugins
+	@$(PYTHON) -u tests/faults/run.py
+
+demo: plugins
+	@$(PYTHON) -u examples/flights/demo.py
+
+bench: build
+	cargo bench --workspace
+
+# Only reads.
+check: setup
+	cargo fmt --all --check
+	cd plugins && cargo fmt --all --check
+	cd sdk/rust && cargo fmt --all --check
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	cd plugins && cargo clippy --release --all-targets -- -D warnings
+
+fix: setup
+	cargo fmt --all
+	cd plugins && cargo fmt --all
+	cd sdk/rust && cargo fmt --all
+	cargo clippy --release --workspace --all-targets --fix --allow-dirty --allow-staged
+
+clean:
+	cargo clean
+	rm -rf target tidegate-data
