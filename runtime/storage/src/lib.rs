@@ -2,7 +2,7 @@
 //! Synchronous: no async, no Kafka errors, no clock but the writer's lazy-sync timer.
 //!
 //! - [`store`](LogStore): the low seam and its promises. [`RocksLog`] and [`MemoryLog`] keep them;
-//!   one conformance suite (`tests/conformance.rs`) holds both to it.
+//!   one conformance suite (`tests/suite/conformance.rs`) holds both to it.
 //! - [`Log`]: partition table, tail cache and the one writer thread with group commit.
 //! - `keys`: one stored key, one file, with its byte layout.
 //! - [`CommandLog`]: the metadata log, in its own database.
@@ -20,6 +20,8 @@ mod types;
 pub use error::{AppendError, ReadError, StoreError};
 pub use log::{Append, Done, Log, LogOptions, ProgressFn};
 pub use memory::{MemoryCommandLog, MemoryLog};
+#[doc(hidden)]
+pub use rocks::BareRocks;
 pub use rocks::{RocksCommandLog, RocksLog, RocksOptions};
 pub use store::{CommandLog, LogStore};
 pub use types::{

@@ -68,7 +68,7 @@ mod tests {
         #[test]
         fn any_bytes_are_an_error_or_a_key(bytes in proptest::collection::vec(any::<u8>(), 0..20)) {
             if let Ok((id, offset)) = decode(&bytes) {
-                prop_assert_eq!(encode(id, offset).as_slice(), bytes.as_slice());
+                prop_assert_eq!(encode(id, offset).to_vec(), bytes);
             }
         }
     }

@@ -52,7 +52,7 @@ mod tests {
         #[test]
         fn any_bytes_are_an_error_or_a_key(bytes in proptest::collection::vec(any::<u8>(), 0..12)) {
             if let Ok(index) = decode_key(&bytes) {
-                prop_assert_eq!(encode_key(index).as_slice(), bytes.as_slice());
+                prop_assert_eq!(encode_key(index).to_vec(), bytes);
             }
         }
     }

@@ -134,7 +134,7 @@ mod tests {
             let mut bytes = bytes;
             bytes[0] = LAYOUT;
             if let Ok(row) = decode(base, &bytes) {
-                prop_assert_eq!(encode(&row).as_slice(), bytes.as_slice());
+                prop_assert_eq!(encode(&row).to_vec(), bytes);
             }
         }
     }

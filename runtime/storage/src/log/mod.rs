@@ -63,8 +63,13 @@ impl Append {
 
 impl fmt::Debug for Append {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<_> = self
+            .parts
+            .iter()
+            .map(|part| (part.id, part.batch.size()))
+            .collect();
         f.debug_struct("Append")
-            .field("parts", &self.parts)
+            .field("parts", &parts)
             .field("sync", &self.sync)
             .finish_non_exhaustive()
     }

@@ -1,5 +1,7 @@
 //! Time lookup: rows narrow it to one batch, and only that batch is opened.
 
+use std::ops::Range;
+
 use tidegate_record::{Batch, DecodeLimits, Offset, PartitionId};
 
 use super::Log;
@@ -29,7 +31,8 @@ impl Log {
             !row.is_empty() && row.max_timestamp >= target_ts
         })? {
             let range = self.start(id)?..to;
-            if let Some((offset, timestamp)) = self.record_in(id, &row, target_ts, range)? {
+            let records = self.records_of(id, &row, range)?;
+            if let Some((offset, timestamp)) = records.into_iter().find(|r| r.1 >= target_ts) {
                 return Ok(Some((offset, timestamp, row.leader_epoch)));
             }
             from = row.last_offset.saturating_add(1);
@@ -52,17 +55,42 @@ impl Log {
         let Some(last) = self.rows(id, last, 1)?.into_iter().next() else {
             return Ok(None);
         };
-        // Reached by the very first row in question, unless retention deleted that one.
-        let goal = last.max_timestamp_so_far;
+        // A first batch that begins before the log start may have its newest record there.
+        let mut from = start;
+        let mut newest = None;
+        if let Some(row) = self
+            .rows(id, start, 1)?
+            .first()
+            .filter(|row| row.base_offset < start)
+        {
+            newest = first_newest(self.records_of(id, row, start..to)?);
+            from = row.last_offset.saturating_add(1);
+        }
+        let Some(best) = self.newest_row(id, from, to, last.max_timestamp_so_far)? else {
+            return Ok(newest);
+        };
+        let candidate = first_newest(self.records_of(id, &best, start..to)?);
+        Ok(first_newest(newest.into_iter().chain(candidate)))
+    }
+
+    /// First row from `from` on with the largest timestamp. `goal` bounds it, and is reached
+    /// unless retention deleted the record that set it: then every row has to be looked at.
+    fn newest_row(
+        &self,
+        id: PartitionId,
+        from: Offset,
+        to: Offset,
+        goal: i64,
+    ) -> Result<Option<IndexRow>, ReadError> {
         let mut best: Option<IndexRow> = None;
-        self.find_row(id, self.first_reaching(id, goal, to)?, to, |row| {
+        let from = self.first_reaching(id, goal, to)?.max(from);
+        self.find_row(id, from, to, |row| {
             if !row.is_empty() && best.is_none_or(|best| row.max_timestamp > best.max_timestamp) {
                 best = Some(*row);
             }
             best.is_some_and(|best| best.max_timestamp >= goal)
         })?;
-        let Some(best) = best else { return Ok(None) };
-        self.record_in(id, &best, best.max_timestamp, start..to)
+        Ok(best)
     }
 
     /// Halves the log down to the first offset whose row's running maximum reaches `target_ts`.
@@ -113,18 +141,17 @@ impl Log {
         Ok(None)
     }
 
-    /// First record of the row's batch within `range` whose timestamp is at least `target_ts`.
-    fn record_in(
+    /// Offset and timestamp of the records of the row's batch within `range`.
+    fn records_of(
         &self,
         id: PartitionId,
         row: &IndexRow,
-        target_ts: i64,
-        range: std::ops::Range<Offset>,
-    ) -> Result<Option<(Offset, i64)>, ReadError> {
+        range: Range<Offset>,
+    ) -> Result<Vec<(Offset, i64)>, ReadError> {
         let from = row.base_offset.max(range.start);
         let stored = self.read(id, from, from.saturating_add(1), 1)?;
         let Some(stored) = stored.into_iter().next() else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let opened = Batch::stored(stored.batch)
             .and_then(|batch| Ok((batch.header().attributes, batch.records(LIMITS)?)));
@@ -134,28 +161,30 @@ impl Log {
                 // The row is whole, so the answer is at most a batch early, which a consumer that
                 // seeks by time skips over. An error would stop it for good.
                 tracing::warn!(?id, offset = row.base_offset, %error, "lookup in a bad batch");
-                return Ok(Some((from, row.max_timestamp)));
+                return Ok(vec![(from, row.max_timestamp)]);
             }
         };
-        let timestamp_of = |own: i64| {
-            if attributes.is_log_append_time() {
-                row.max_timestamp
-            } else {
-                own
-            }
-        };
+        let stamped = attributes.is_log_append_time().then_some(row.max_timestamp);
         Ok(records
             .iter()
             .map(|record| {
                 let offset = row
                     .base_offset
                     .saturating_add(i64::from(record.offset_delta));
-                (offset, timestamp_of(record.timestamp))
+                (offset, stamped.unwrap_or(record.timestamp))
             })
-            .find(|(offset, timestamp)| range.contains(offset) && *timestamp >= target_ts))
+            .filter(|(offset, _)| range.contains(offset))
+            .collect())
     }
 
     fn start(&self, id: PartitionId) -> Result<Offset, ReadError> {
         Ok(self.known(id)?.start())
     }
+}
+
+/// The first of the records with the largest timestamp.
+fn first_newest(records: impl IntoIterator<Item = (Offset, i64)>) -> Option<(Offset, i64)> {
+    records
+        .into_iter()
+        .reduce(|best, record| if record.1 > best.1 { record } else { best })
 }

@@ -8,6 +8,7 @@
 //! should be; damage below the last sync would look the same. A separately synced *floor* that
 //! tells the two apart is issue 5.
 
+mod bare;
 mod commands;
 mod cursor;
 mod janitor;
@@ -21,6 +22,7 @@ use bytes::Bytes;
 use rocksdb::{DB, WriteBatch, WriteOptions};
 use tidegate_record::{Offset, PartitionId};
 
+pub use self::bare::BareRocks;
 pub use self::commands::RocksCommandLog;
 use self::cursor::Cursor;
 use self::janitor::Janitor;

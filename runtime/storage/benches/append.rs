@@ -1,0 +1,237 @@
+//! Appending through the partition path beside a bare RocksDB `WriteBatch` loop with the same
+//! options, in the same run: 16 partitions, unsynced, batches of 1, 16 and 256 KiB.
+//!
+//! `cargo bench -p tidegate-storage --profile release [-- rounds [scale]]`
+//!
+//! Rounds of the contestants alternate, and the ratio is taken within a round, so that what else
+//! the machine does hits both alike. Two bare loops run: one write per batch, and one write for 16
+//! batches (one per partition), as a group commit would do it. The stricter one is the yardstick.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tidegate_record::{Batch, BatchBuilder, Codec, LeaderEpoch, PartitionId, RecordParts};
+use tidegate_storage::{
+    Append, AppendPart, BareRocks, Log, LogOptions, LogStore, PartitionEntry, RocksLog,
+    RocksOptions,
+};
+
+const PARTITIONS: u32 = 16;
+const EPOCH: LeaderEpoch = LeaderEpoch(1);
+
+/// Appends under way at a time, in bytes: what a few busy connections keep in flight.
+const IN_FLIGHT_BYTES: usize = 8 << 20;
+
+/// Batch size and bytes written per contestant and round.
+const CASES: [(usize, usize); 3] = [
+    (1 << 10, 192 << 20),
+    (16 << 10, 768 << 20),
+    (256 << 10, 1 << 30),
+];
+
+fn main() {
+    let numbers: Vec<f64> = std::env::args()
+        .skip(1)
+        .filter_map(|arg| arg.parse().ok())
+        .collect();
+    let rounds = numbers.first().map_or(5, |n| *n as usize);
+    let scale = numbers.get(1).copied().unwrap_or(1.0);
+    println!("{PARTITIONS} partitions, unsynced, {rounds} rounds; MB/s are medians\n");
+    println!(
+        "| batch | bare, 1 a write | bare, 16 a write | partition path | share of the better bare: median | worst | best |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    for (size, bytes) in CASES {
+        compare(size, (bytes as f64 * scale) as usize / size, rounds);
+    }
+    sync_latency();
+}
+
+fn compare(size: usize, count: usize, rounds: usize) {
+    let batch = batch_of(size);
+    let total = (count * batch.bytes().len()) as f64 / 1e6;
+    let rate = |took: Duration| total / took.as_secs_f64();
+    let (mut single, mut grouped, mut path, mut shares) = (vec![], vec![], vec![], vec![]);
+    for round in 0..rounds {
+        let mut speeds = [0.0; 3];
+        // Another order every round: whoever runs first meets the emptier page cache.
+        for turn in 0..3 {
+            let which = (turn + round) % 3;
+            speeds[which] = rate(match which {
+                0 => bare(&batch, count, 1),
+                1 => bare(&batch, count, PARTITIONS as usize),
+                _ => through_the_log(&batch, count),
+            });
+        }
+        single.push(speeds[0]);
+        grouped.push(speeds[1]);
+        path.push(speeds[2]);
+        shares.push(speeds[2] / speeds[0].max(speeds[1]));
+    }
+    let [single, grouped, path] = [&mut single, &mut grouped, &mut path].map(|all| median(all));
+    let share = median(&mut shares);
+    println!(
+        "| {} KiB | {single:.0} | {grouped:.0} | {path:.0} | {:.0} % | {:.0} % | {:.0} % |",
+        size >> 10,
+        share * 100.0,
+        shares[0] * 100.0,
+        shares[shares.len() - 1] * 100.0,
+    );
+}
+
+fn bare(batch: &Batch, count: usize, group: usize) -> Duration {
+    in_fresh_directory(|dir| {
+        let store = BareRocks::open(dir, RocksOptions::default()).unwrap();
+        let fresh = fresh_bytes(batch);
+        let mut writes = Vec::with_capacity(group);
+        let start = Instant::now();
+        for i in 0..count {
+            let (id, offset) = (i as u32 % PARTITIONS, (i as u32 / PARTITIONS).into());
+            writes.push((PartitionId(id), offset, fresh(i)));
+            if writes.len() == group {
+                store.write(&writes).unwrap();
+                writes.clear();
+            }
+        }
+        store.write(&writes).unwrap();
+        start.elapsed()
+    })
+}
+
+fn through_the_log(batch: &Batch, count: usize) -> Duration {
+    in_fresh_directory(|dir| {
+        let log = open(dir, u64::MAX);
+        let fresh = fresh_bytes(batch);
+        let (done, answers) = channel();
+        let in_flight = (IN_FLIGHT_BYTES / batch.size()).clamp(PARTITIONS as usize, 4096);
+        let start = Instant::now();
+        for i in 0..count {
+            if i >= in_flight {
+                answers.recv().unwrap();
+            }
+            let batch = Batch::stored(fresh(i)).unwrap();
+            submit(&log, i as u32 % PARTITIONS, batch, false, done.clone());
+        }
+        wait(&answers, count.min(in_flight));
+        start.elapsed()
+    })
+}
+
+fn open(dir: &Path, lazy_sync_ms: u64) -> Arc<Log> {
+    let store = Arc::new(RocksLog::open(dir, RocksOptions::default()).unwrap());
+    let options = LogOptions {
+        lazy_sync_ms,
+        ..LogOptions::default()
+    };
+    let log = Log::open(store as Arc<dyn LogStore>, options).unwrap();
+    for id in 0..PARTITIONS {
+        let id = PartitionId(id);
+        let entry = PartitionEntry {
+            id,
+            topic_id: [1; 16],
+            index: id.0 as i32,
+            log_start: 0,
+        };
+        log.ensure_partition(entry).unwrap();
+        log.set_epoch(id, EPOCH);
+    }
+    log
+}
+
+fn submit(log: &Log, id: u32, batch: Batch, sync: bool, done: std::sync::mpsc::Sender<()>) {
+    let last_surviving_delta = batch.header().last_offset_delta;
+    let part = AppendPart {
+        id: PartitionId(id),
+        epoch: EPOCH,
+        batch,
+        last_surviving_delta,
+    };
+    let done = Box::new(move |fate: Result<_, _>| {
+        fate.unwrap();
+        done.send(()).unwrap();
+    });
+    log.submit(Append {
+        parts: vec![part],
+        sync,
+        now_ms: 0,
+        done,
+    })
+    .unwrap();
+}
+
+fn wait(answers: &Receiver<()>, count: usize) {
+    for _ in 0..count {
+        answers.recv().unwrap();
+    }
+}
+
+/// Not a target: what one synced append costs here, and 64 that share their syncs.
+fn sync_latency() {
+    for in_flight in [1, 64] {
+        let mut latencies: Vec<f64> = in_fresh_directory(|dir| {
+            let log = open(dir, 20);
+            let batch = batch_of(16 << 10);
+            let (done, answers) = channel();
+            let mut latencies = Vec::new();
+            for _ in 0..200 {
+                let start = Instant::now();
+                for id in 0..in_flight {
+                    let batch = Batch::stored(Bytes::copy_from_slice(batch.bytes())).unwrap();
+                    submit(&log, id % PARTITIONS, batch, true, done.clone());
+                }
+                wait(&answers, in_flight as usize);
+                latencies.push(start.elapsed().as_secs_f64() * 1e3);
+            }
+            latencies
+        });
+        let middle = median(&mut latencies);
+        println!(
+            "\n{in_flight} synced appends of 16 KiB at once: median {middle:.2} ms, p99 {:.2} ms",
+            latencies[latencies.len() * 99 / 100]
+        );
+    }
+}
+
+/// Every batch in memory of its own, as if just received: the log patches offsets in place and
+/// keeps the bytes in its tail cache, and both contestants read source bytes that are not in the
+/// CPU's cache. The copy costs both the same.
+fn fresh_bytes(batch: &Batch) -> impl Fn(usize) -> Bytes {
+    let bytes = batch.bytes().clone();
+    move |_| Bytes::copy_from_slice(&bytes)
+}
+
+/// One batch of `size` bytes, header included, of 100-byte records that do not repeat.
+fn batch_of(size: usize) -> Batch {
+    let mut builder = BatchBuilder::new(Codec::None);
+    let mut noise = 0x9e37_79b9_7f4a_7c15_u64;
+    while builder.bytes_len() + 120 < size {
+        let value: Vec<u8> = (0..100)
+            .map(|_| {
+                noise ^= noise << 13;
+                noise ^= noise >> 7;
+                noise ^= noise << 17;
+                noise as u8
+            })
+            .collect();
+        let record = RecordParts {
+            timestamp: 1,
+            value: Some(&value),
+            ..RecordParts::default()
+        };
+        builder.push(record).unwrap();
+    }
+    builder.build().unwrap()
+}
+
+fn in_fresh_directory<T>(run: impl FnOnce(&Path) -> T) -> T {
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path())
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

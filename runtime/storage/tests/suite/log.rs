@@ -1,0 +1,645 @@
+//! The partition path, over the store in memory and over RocksDB.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+
+use super::common::{
+    EPOCH, Troubled, append, batch, batch_at, empty_batch, entry, open, open_with, part, submit,
+};
+use tidegate_record::{Batch, LeaderEpoch, PartitionId, retain};
+use tidegate_storage::{
+    Append, AppendError, AppendPart, Log, LogOptions, LogStore, MemoryLog, Progress, ReadError,
+    RetentionPolicy, RocksLog, RocksOptions, StoreError, StoreHealth,
+};
+
+const P0: PartitionId = PartitionId(0);
+const P1: PartitionId = PartitionId(1);
+const ALL: usize = usize::MAX;
+
+/// Runs a test over both stores.
+fn on_both(test: impl Fn(Arc<dyn LogStore>)) {
+    test(Arc::new(MemoryLog::new()));
+    let dir = tempfile::tempdir().unwrap();
+    test(Arc::new(
+        RocksLog::open(dir.path(), RocksOptions::default()).unwrap(),
+    ));
+}
+
+#[test]
+fn offsets_and_epochs_are_put_in_place() {
+    on_both(|store| {
+        let log = open(store, 1);
+        assert_eq!(append(&log, 0, batch(3)).base_offset, 0);
+        let second = append(&log, 0, batch(2));
+        assert_eq!(
+            (second.base_offset, second.last_offset, second.log_start),
+            (3, 4, 0)
+        );
+        let found = log.read(P0, 3, 5, ALL).unwrap();
+        let placed = Batch::check(found[0].batch.clone()).unwrap();
+        assert_eq!((placed.base_offset(), placed.leader_epoch()), (3, EPOCH));
+        let bounds = log.bounds(P0).unwrap();
+        assert_eq!((bounds.start, bounds.end, bounds.synced_end), (0, 5, 5));
+        assert_eq!(
+            log.size_bytes(P0),
+            log.rows(P0, 0, 9).unwrap()[1].end_position()
+        );
+    });
+}
+
+#[test]
+fn the_tail_reads_as_the_store_does() {
+    on_both(|store| {
+        let options = LogOptions {
+            tail_cache_bytes: 20_000,
+            ..LogOptions::default()
+        };
+        let log = open_with(store.clone(), 2, options);
+        for i in 0..50 {
+            append(&log, i % 2, batch_at(&[i64::from(i), 0, 0], 300));
+        }
+        let end = log.bounds(P0).unwrap().end;
+        assert!(
+            log.read_tail(P0, 0, end, ALL).is_none(),
+            "the oldest batches are evicted"
+        );
+        let mut cached = 0;
+        for from in 0..end {
+            for (to, max) in [
+                (end, ALL),
+                (end, 2_500),
+                (end, 0),
+                (from + 4, ALL),
+                (from, ALL),
+            ] {
+                let disk = store.read(P0, from, to, max).unwrap();
+                assert_eq!(
+                    log.read(P0, from, to, max).unwrap(),
+                    if from < to { disk } else { vec![] }
+                );
+                if let Some(tail) = log.read_tail(P0, from, to, max) {
+                    assert_eq!(tail, log.read(P0, from, to, max).unwrap());
+                    cached += usize::from(!tail.is_empty());
+                }
+            }
+        }
+        assert!(cached > 20, "{cached}");
+        assert_eq!(log.read_tail(P0, end, end, ALL), Some(vec![]));
+        assert_eq!(log.read_tail(P0, end + 1, end, ALL), None);
+    });
+}
+
+#[test]
+fn reads_outside_the_log_are_refused() {
+    on_both(|store| {
+        let log = open(store, 1);
+        append(&log, 0, batch(3));
+        assert!(log.read(P0, 3, 9, ALL).unwrap().is_empty());
+        for from in [-1, 4, i64::MAX, i64::MIN] {
+            let refused = log.read(P0, from, 9, ALL);
+            assert!(
+                matches!(refused, Err(ReadError::OutOfRange { start: 0, end: 3 })),
+                "{from}"
+            );
+        }
+        assert!(matches!(
+            log.read(P1, 0, 9, ALL),
+            Err(ReadError::UnknownPartition(P1))
+        ));
+        assert_eq!(log.bounds(P1), None);
+    });
+}
+
+#[test]
+fn an_append_with_a_bad_part_leaves_nothing() {
+    on_both(|store| {
+        let log = open(store, 2);
+        let bad = |id, epoch, last_surviving_delta| AppendPart {
+            id: PartitionId(id),
+            epoch,
+            batch: batch(1),
+            last_surviving_delta,
+        };
+        let fate = |part_two| {
+            submit(&log, vec![part(0, batch(1)), part_two], true)
+                .recv()
+                .unwrap()
+                .unwrap_err()
+        };
+        assert!(matches!(
+            fate(bad(9, EPOCH, 0)),
+            AppendError::UnknownPartition(PartitionId(9))
+        ));
+        let stale = fate(bad(1, LeaderEpoch(2), 0));
+        assert!(matches!(
+            stale,
+            AppendError::StaleEpoch {
+                id: P1,
+                current: EPOCH,
+                ..
+            }
+        ));
+        assert!(matches!(fate(bad(1, EPOCH, 1)), AppendError::Invalid(_)));
+        assert!(matches!(fate(bad(1, EPOCH, -2)), AppendError::Invalid(_)));
+        assert_eq!(log.bounds(P0).unwrap().end, 0);
+        assert_eq!(log.health(), StoreHealth::Online);
+        // The others of its group are not touched, and the next ones fit without a hole.
+        let both = submit(&log, vec![part(0, batch(2)), part(0, batch(3))], true);
+        let offsets: Vec<_> = both
+            .recv()
+            .unwrap()
+            .unwrap()
+            .iter()
+            .map(|a| a.base_offset)
+            .collect();
+        assert_eq!(offsets, [0, 2]);
+    });
+}
+
+#[test]
+fn a_new_epoch_refuses_what_was_admitted_before() {
+    let store = Troubled::new(Arc::new(MemoryLog::new()));
+    let log = open(store.clone(), 1);
+    log.set_epoch(P0, LeaderEpoch(4));
+    let fate = submit(&log, vec![part(0, batch(1))], true).recv().unwrap();
+    assert!(matches!(
+        fate,
+        Err(AppendError::StaleEpoch {
+            current: LeaderEpoch(4),
+            ..
+        })
+    ));
+    assert_eq!(log.bounds(P0).unwrap().end, 0);
+}
+
+#[test]
+fn one_write_and_one_sync_serve_a_whole_group() {
+    let store = Troubled::new(Arc::new(MemoryLog::new()));
+    let log = open(store.clone(), 2);
+    store.hold();
+    let first = submit(&log, vec![part(0, batch(1))], true);
+    while store.writes.load(Ordering::SeqCst) == 0 {
+        std::thread::yield_now();
+    }
+    let waiting: Vec<_> = (0..100)
+        .map(|i| submit(&log, vec![part(i % 2, batch(1))], true))
+        .collect();
+    store.release();
+    first.recv().unwrap().unwrap();
+    for fate in waiting {
+        fate.recv().unwrap().unwrap();
+    }
+    assert_eq!(store.writes.load(Ordering::SeqCst), 2);
+    assert_eq!(store.syncs.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn callbacks_come_in_the_order_of_submission() {
+    on_both(|store| {
+        let log = open(store, 4);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (finished, all) = channel();
+        for i in 0..500u32 {
+            // Refused ones keep their place too.
+            let id = if i % 10 == 9 { 77 } else { i % 4 };
+            let (seen, finished) = (seen.clone(), finished.clone());
+            let done = Box::new(move |fate: Result<_, _>| {
+                assert_eq!(fate.is_err(), id == 77);
+                seen.lock().unwrap().push(i);
+                finished.send(()).unwrap_or(());
+            });
+            let parts = vec![part(id, batch(1))];
+            log.submit(Append {
+                parts,
+                sync: i % 3 == 0,
+                now_ms: 0,
+                done,
+            })
+            .unwrap();
+        }
+        drop(finished);
+        assert_eq!(all.iter().count(), 500);
+        assert!(seen.lock().unwrap().iter().copied().eq(0..500));
+    });
+}
+
+#[test]
+fn unsynced_appends_are_answered_first_and_synced_later() {
+    on_both(|store| {
+        let store = Troubled::new(store);
+        let log = open(store.clone(), 1);
+        let (moved, progress) = channel();
+        log.on_progress(Box::new(move |all: &[Progress]| {
+            all.iter().for_each(|one| moved.send(*one).unwrap_or(()));
+        }));
+        submit(&log, vec![part(0, batch(2))], false)
+            .recv()
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            progress.recv().unwrap(),
+            Progress {
+                id: P0,
+                end: 2,
+                synced_end: 0
+            }
+        );
+        assert_eq!(
+            progress.recv().unwrap(),
+            Progress {
+                id: P0,
+                end: 2,
+                synced_end: 2
+            }
+        );
+        assert_eq!(store.syncs.load(Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
+fn a_full_queue_hands_the_append_back() {
+    let store = Troubled::new(Arc::new(MemoryLog::new()));
+    let options = LogOptions {
+        queue_bytes: 1_000,
+        ..LogOptions::default()
+    };
+    let log = open_with(store.clone(), 1, options);
+    store.hold();
+    let (sender, fates) = channel();
+    let offer = |bytes| {
+        let sender = sender.clone();
+        let done = Box::new(move |fate: Result<_, _>| sender.send(fate.is_ok()).unwrap_or(()));
+        let parts = vec![part(0, batch_at(&[0], bytes))];
+        log.submit(Append {
+            parts,
+            sync: true,
+            now_ms: 0,
+            done,
+        })
+    };
+    // One at the writer, then the queue fills; one too large for it is taken when it is alone.
+    offer(10).unwrap();
+    while store.writes.load(Ordering::SeqCst) == 0 {
+        std::thread::yield_now();
+    }
+    offer(5_000).unwrap();
+    let back = offer(10).unwrap_err();
+    assert_eq!(back.parts.len(), 1);
+    assert!(
+        fates.try_recv().is_err(),
+        "an append handed back is not answered"
+    );
+    store.release();
+    assert_eq!(fates.iter().take(2).collect::<Vec<_>>(), [true, true]);
+    log.submit(back).unwrap();
+    assert!(fates.recv().unwrap());
+}
+
+#[test]
+fn nothing_is_acknowledged_after_a_failed_sync() {
+    let store = Troubled::new(Arc::new(MemoryLog::new()));
+    let log = open(store.clone(), 1);
+    append(&log, 0, batch(1));
+    store.fail_sync.store(true, Ordering::SeqCst);
+    let fate = submit(&log, vec![part(0, batch(1))], true).recv().unwrap();
+    assert!(matches!(fate, Err(AppendError::Offline(_))));
+    assert!(matches!(log.health(), StoreHealth::Offline(reason) if reason.contains("sync")));
+    // The disk is well again, but a second fsync would say so even about pages it lost.
+    store.fail_sync.store(false, Ordering::SeqCst);
+    let syncs = store.syncs.load(Ordering::SeqCst);
+    let append = Append {
+        parts: vec![part(0, batch(1))],
+        sync: true,
+        now_ms: 0,
+        done: Box::new(|_| panic!("handed back, not answered")),
+    };
+    drop(log.submit(append).unwrap_err());
+    assert!(log.move_log_start(P0, 1).is_err());
+    let bounds = log.bounds(P0).unwrap();
+    assert_eq!(bounds.synced_end, 1);
+    log.close();
+    assert_eq!(store.syncs.load(Ordering::SeqCst), syncs);
+    assert_eq!(log.read(P0, 0, 1, ALL).unwrap().len(), 1, "reads go on");
+}
+
+#[test]
+fn what_waits_behind_a_failed_write_is_refused() {
+    let store = Troubled::new(Arc::new(MemoryLog::new()));
+    let log = open(store.clone(), 1);
+    store.hold();
+    *store.fail_write.lock().unwrap() = Some(StoreError::Io("write: gone".into()));
+    let fates: Vec<_> = (0..5)
+        .map(|_| submit(&log, vec![part(0, batch(1))], false))
+        .collect();
+    store.release();
+    for fate in fates {
+        assert!(matches!(fate.recv().unwrap(), Err(AppendError::Offline(_))));
+    }
+    assert_eq!(log.bounds(P0).unwrap().end, 0);
+}
+
+#[test]
+fn a_full_disk_refuses_and_then_resumes() {
+    let store = Troubled::new(Arc::new(MemoryLog::new()));
+    let log = open(store.clone(), 1);
+    *store.fail_write.lock().unwrap() = Some(StoreError::DiskFull("no space".into()));
+    let fate = submit(&log, vec![part(0, batch(1))], true).recv().unwrap();
+    assert!(matches!(fate, Err(AppendError::Store(_))));
+    assert_eq!(log.health(), StoreHealth::Online);
+    *store.fail_write.lock().unwrap() = None;
+    assert_eq!(append(&log, 0, batch(1)).base_offset, 0);
+}
+
+#[test]
+fn a_panicking_callback_stops_nobody_else() {
+    let log = open(Arc::new(MemoryLog::new()), 1);
+    let done = Box::new(|_| panic!("a caller's bug"));
+    log.submit(Append {
+        parts: vec![part(0, batch(1))],
+        sync: true,
+        now_ms: 0,
+        done,
+    })
+    .unwrap();
+    assert_eq!(append(&log, 0, batch(1)).base_offset, 1);
+}
+
+#[test]
+fn closing_finishes_what_is_queued() {
+    on_both(|store| {
+        let log = open(store.clone(), 1);
+        let fates: Vec<_> = (0..50)
+            .map(|_| submit(&log, vec![part(0, batch(1))], false))
+            .collect();
+        log.close();
+        assert!(fates.into_iter().all(|fate| fate.recv().unwrap().is_ok()));
+        assert_eq!(log.bounds(P0).unwrap().synced_end, 50);
+        let done = Box::new(|_| ());
+        let late = Append {
+            parts: vec![part(0, batch(1))],
+            sync: false,
+            now_ms: 0,
+            done,
+        };
+        assert!(log.submit(late).is_err());
+        assert_eq!(store.end(P0).unwrap(), 50);
+    });
+}
+
+#[test]
+fn readers_beside_the_writer_see_a_growing_whole_log() {
+    on_both(|store| {
+        let options = LogOptions {
+            tail_cache_bytes: 30_000,
+            ..LogOptions::default()
+        };
+        let log = open_with(store, 1, options);
+        let (stop, start) = (AtomicBool::new(false), AtomicI64::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Acquire) {
+                        read_through(&log, start.load(Ordering::Acquire));
+                    }
+                });
+            }
+            for i in 0..400 {
+                append(&log, 0, batch_at(&[i, i], 600));
+                if i % 100 == 99 {
+                    start.store(i, Ordering::Release);
+                    log.move_log_start(P0, i).unwrap();
+                }
+            }
+            stop.store(true, Ordering::Release);
+        });
+    });
+}
+
+/// Reads to the end; only retention may interrupt it.
+fn read_through(log: &Log, from: i64) {
+    let mut next = from.max(log.bounds(P0).unwrap().start);
+    let end = log.bounds(P0).unwrap().end;
+    while next < end {
+        match log.read(P0, next, end, 5_000) {
+            Ok(found) => {
+                assert!(found[0].row.base_offset <= next && found[0].row.last_offset >= next);
+                for stored in &found {
+                    assert_eq!(
+                        Batch::check(stored.batch.clone()).unwrap().base_offset(),
+                        stored.row.base_offset
+                    );
+                }
+                next = found.last().unwrap().row.last_offset + 1;
+            }
+            Err(ReadError::OutOfRange { start, .. }) => next = start,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_deleted_partition_refuses_appends() {
+    on_both(|store| {
+        let log = open(store.clone(), 2);
+        append(&log, 0, batch(1));
+        log.delete_partition(P0).unwrap();
+        log.delete_partition(P0).unwrap();
+        let fate = submit(&log, vec![part(0, batch(1))], true).recv().unwrap();
+        assert!(matches!(fate, Err(AppendError::UnknownPartition(P0))));
+        assert!(matches!(
+            log.read(P0, 0, 1, ALL),
+            Err(ReadError::UnknownPartition(P0))
+        ));
+        assert_eq!(log.partitions().len(), 1);
+        assert_eq!(append(&log, 1, batch(1)).base_offset, 0);
+        let taken = tidegate_storage::PartitionEntry {
+            topic_id: [0xee; 16],
+            ..entry(1)
+        };
+        assert!(log.ensure_partition(taken).is_err());
+    });
+}
+
+#[test]
+fn the_log_start_moves_forward_only() {
+    on_both(|store| {
+        let log = open(store.clone(), 1);
+        for _ in 0..4 {
+            append(&log, 0, batch(3));
+        }
+        let size = u64::from(log.rows(P0, 0, 1).unwrap()[0].size);
+        assert_eq!(log.move_log_start(P0, 4).unwrap(), 4);
+        assert_eq!(log.move_log_start(P0, 1).unwrap(), 4);
+        assert!(matches!(
+            log.move_log_start(P0, 13),
+            Err(ReadError::OutOfRange { .. })
+        ));
+        assert_eq!(log.read(P0, 4, 12, ALL).unwrap().len(), 3);
+        assert!(matches!(
+            log.read(P0, 3, 12, ALL),
+            Err(ReadError::OutOfRange { start: 4, .. })
+        ));
+        assert_eq!(log.size_bytes(P0), 3 * size);
+        assert_eq!(store.rows(P0, 0, 9).unwrap().len(), 3);
+        assert_eq!(log.move_log_start(P0, 12).unwrap(), 12);
+        assert_eq!((log.size_bytes(P0), log.bounds(P0).unwrap().end), (0, 12));
+        assert_eq!(append(&log, 0, batch(1)).base_offset, 12);
+        assert_eq!(
+            log.size_bytes(P0),
+            store.rows(P0, 0, 9).unwrap()[0].size.into()
+        );
+    });
+}
+
+#[test]
+fn retention_by_age_and_by_size() {
+    on_both(|store| {
+        let log = open(store, 1);
+        for timestamp in [100, 200, 300, 150, 400] {
+            append(&log, 0, batch_at(&[timestamp; 2], 100));
+        }
+        let size = u64::from(log.rows(P0, 0, 1).unwrap()[0].size);
+        let age = |ms| RetentionPolicy {
+            max_age_ms: Some(ms),
+            max_bytes: None,
+        };
+        let bytes = |bytes| RetentionPolicy {
+            max_age_ms: None,
+            max_bytes: Some(bytes),
+        };
+        assert_eq!(
+            log.retain(P0, RetentionPolicy::default(), 9_999, 10)
+                .unwrap(),
+            None
+        );
+        assert_eq!(log.retain(P0, age(300), 400, 10).unwrap(), None);
+        assert_eq!(log.retain(P0, age(299), 400, 10).unwrap(), Some(2));
+        // Never beyond the high watermark, whatever its age.
+        assert_eq!(log.retain(P0, age(0), 9_999, 4).unwrap(), Some(4));
+        assert_eq!(log.retain(P0, bytes(3 * size), 0, 10).unwrap(), None);
+        assert_eq!(log.retain(P0, bytes(3 * size - 1), 0, 10).unwrap(), None);
+        assert_eq!(log.retain(P0, bytes(2 * size), 0, 10).unwrap(), Some(6));
+        assert_eq!(log.retain(P0, bytes(0), 0, 10).unwrap(), Some(10));
+        assert_eq!(log.bounds(P0).unwrap().start, 10);
+    });
+}
+
+#[test]
+fn an_emptied_batch_ages_by_its_append_time() {
+    on_both(|store| {
+        let log = open(store, 1);
+        append(&log, 0, empty_batch(4));
+        assert_eq!(log.bounds(P0).unwrap().end, 4);
+        let row = log.rows(P0, 2, 1).unwrap()[0];
+        assert!(row.is_empty() && row.append_time == 5_000);
+        let policy = RetentionPolicy {
+            max_age_ms: Some(10),
+            max_bytes: None,
+        };
+        assert_eq!(log.retain(P0, policy, 5_010, 4).unwrap(), None);
+        assert_eq!(log.retain(P0, policy, 5_011, 4).unwrap(), Some(4));
+    });
+}
+
+#[test]
+fn time_lookup_finds_the_first_surviving_record() {
+    on_both(|store| {
+        let log = open(store, 1);
+        let times: [&[i64]; 6] = [&[10, 30], &[20, 25, 28], &[50, 40], &[45], &[60, 70], &[55]];
+        for batch_times in times {
+            append(&log, 0, batch_at(batch_times, 50));
+        }
+        let flat: Vec<i64> = times.concat();
+        let end = flat.len() as i64;
+        for target in 0..80 {
+            for (start, to) in [(0, end), (0, 5), (0, 0), (3, end)] {
+                // Log starts only grow: the last round's stays for the next targets.
+                log.move_log_start(P0, start).unwrap();
+                let start = log.bounds(P0).unwrap().start;
+                let expected = (start..to).find(|o| flat[*o as usize] >= target);
+                let found = log.lookup_timestamp(P0, target, to).unwrap();
+                let expected = expected.map(|o| (o, flat[o as usize], EPOCH.0));
+                assert_eq!(found, expected, "target {target}, log [{start}, {to})");
+            }
+        }
+    });
+}
+
+#[test]
+fn the_newest_record_is_found_wherever_the_log_starts() {
+    on_both(|store| {
+        let log = open(store, 1);
+        let times: [&[i64]; 5] = [&[10, 30], &[90, 80, 85], &[50, 40], &[60, 70], &[70]];
+        for batch_times in times {
+            append(&log, 0, batch_at(batch_times, 50));
+        }
+        let flat: Vec<i64> = times.concat();
+        for start in 0..=flat.len() as i64 {
+            log.move_log_start(P0, start).unwrap();
+            for to in [2, 5, 7, 9, 10] {
+                let newest = (start..to).map(|o| flat[o as usize]).max();
+                let expected =
+                    newest.map(|ts| ((start..to).find(|o| flat[*o as usize] == ts).unwrap(), ts));
+                assert_eq!(
+                    log.max_timestamp(P0, to).unwrap(),
+                    expected,
+                    "log [{start}, {to})"
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn dropped_records_are_not_found_by_time() {
+    on_both(|store| {
+        let log = open(store, 1);
+        let whole = batch_at(&[10, 99, 20], 50);
+        let records = whole
+            .records(tidegate_record::DecodeLimits {
+                max_bytes: 1 << 20,
+                max_records: 10,
+            })
+            .unwrap();
+        let sparse = retain(&whole, &records, |i| i != 1).unwrap();
+        let sparse = AppendPart {
+            last_surviving_delta: 2,
+            ..part(0, sparse)
+        };
+        submit(&log, vec![sparse], true).recv().unwrap().unwrap();
+        append(&log, 0, empty_batch(3));
+        append(&log, 0, batch_at(&[50], 50));
+        assert_eq!(
+            log.lookup_timestamp(P0, 15, 7).unwrap(),
+            Some((2, 20, EPOCH.0))
+        );
+        assert_eq!(
+            log.lookup_timestamp(P0, 21, 7).unwrap(),
+            Some((6, 50, EPOCH.0))
+        );
+        assert_eq!(log.lookup_timestamp(P0, 51, 7).unwrap(), None);
+        assert_eq!(log.max_timestamp(P0, 6).unwrap(), Some((2, 20)));
+    });
+}
+
+#[test]
+fn truncation_moves_the_end_back() {
+    on_both(|store| {
+        let log = open(store, 1);
+        for timestamp in [10, 90, 20] {
+            append(&log, 0, batch_at(&[timestamp; 3], 50));
+        }
+        log.truncate(P0, 4).unwrap();
+        let bounds = log.bounds(P0).unwrap();
+        assert_eq!((bounds.end, bounds.synced_end), (3, 3));
+        let again = append(&log, 0, batch_at(&[30], 50));
+        assert_eq!(again.base_offset, 3);
+        assert_eq!(log.read(P0, 0, 9, ALL).unwrap().len(), 2);
+        assert_eq!(log.max_timestamp(P0, 9).unwrap(), Some((3, 30)));
+        assert_eq!(
+            log.size_bytes(P0),
+            log.rows(P0, 3, 1).unwrap()[0].end_position()
+        );
+    });
+}

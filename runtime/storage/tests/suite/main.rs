@@ -1,0 +1,6 @@
+//! The tests of the storage crate, in one binary: linking RocksDB is most of the work.
+
+mod common;
+mod conformance;
+mod log;
+mod rocks;

@@ -1,0 +1,274 @@
+//! What only the store on disk can show: reopening, damage, and space coming back.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::common::{
+    EPOCH, append, batch, batch_at, entry, open, open_with, part, placed, submit, write,
+};
+use tidegate_record::PartitionId;
+use tidegate_storage::{
+    Log, LogOptions, LogStore, PartitionEntry, RetentionPolicy, RocksCommandLog, RocksLog,
+    RocksOptions, StoreError,
+};
+
+const P0: PartitionId = PartitionId(0);
+const P1: PartitionId = PartitionId(1);
+
+fn rocks(dir: &Path) -> Arc<RocksLog> {
+    Arc::new(RocksLog::open(dir, RocksOptions::default()).unwrap())
+}
+
+#[test]
+fn everything_is_there_after_a_reopen() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(rocks(dir.path()), 2);
+    for i in 0..20 {
+        append(&log, 0, batch_at(&[100 + i; 3], 600));
+    }
+    let before = log.read(P0, 0, i64::MAX, usize::MAX).unwrap();
+    let size = log.size_bytes(P0);
+    log.move_log_start(P0, 7).unwrap();
+    drop(log);
+
+    let log = Log::open(rocks(dir.path()), LogOptions::default()).unwrap();
+    assert_eq!(log.partitions().len(), 2);
+    let bounds = log.bounds(P0).unwrap();
+    assert_eq!((bounds.start, bounds.end, bounds.synced_end), (7, 60, 60));
+    assert_eq!(log.read(P0, 7, i64::MAX, usize::MAX).unwrap(), before[2..]);
+    assert_eq!(log.size_bytes(P0), size - 2 * u64::from(before[0].row.size));
+    log.set_epoch(P0, EPOCH);
+    assert_eq!(append(&log, 0, batch(1)).base_offset, 60);
+    assert_eq!(
+        log.lookup_timestamp(P0, 119, i64::MAX).unwrap().unwrap().0,
+        57
+    );
+}
+
+#[test]
+fn unsynced_appends_survive_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LogOptions {
+        lazy_sync_ms: u64::MAX,
+        ..LogOptions::default()
+    };
+    let store = rocks(dir.path());
+    let log = open_with(store.clone(), 1, options);
+    submit(&log, vec![part(0, batch(5))], false)
+        .recv()
+        .unwrap()
+        .unwrap();
+    assert_eq!(log.bounds(P0).unwrap().synced_end, 0);
+    // The writer never syncs: what follows reads what a killed process would have left.
+    let copy = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(dir.path()).unwrap().map(Result::unwrap) {
+        if file.file_name() != "LOCK" {
+            std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+    }
+    assert_eq!(rocks(copy.path()).end(P0).unwrap(), 5);
+}
+
+#[test]
+fn a_torn_tail_loses_a_suffix_of_whole_appends() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(rocks(dir.path()), 2);
+    for _ in 0..10 {
+        let parts = vec![part(0, batch_at(&[1], 600)), part(1, batch_at(&[1], 600))];
+        submit(&log, parts, true).recv().unwrap().unwrap();
+    }
+    drop(log);
+    let wal = newest_wal(dir.path());
+    let whole = std::fs::metadata(&wal).unwrap().len();
+    let mut ends = Vec::new();
+    for cut in [0, 1, 100, 1_500, 4_000] {
+        let copy = tempfile::tempdir().unwrap();
+        for file in std::fs::read_dir(dir.path()).unwrap().map(Result::unwrap) {
+            std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+        let wal = copy.path().join(wal.file_name().unwrap());
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(&wal)
+            .unwrap()
+            .set_len(whole - cut)
+            .unwrap();
+        let store = rocks(copy.path());
+        let end = store.end(P0).unwrap();
+        assert_eq!(
+            end,
+            store.end(P1).unwrap(),
+            "the parts of an append are atomic"
+        );
+        assert_eq!(
+            store.read(P0, 0, end, usize::MAX).unwrap().len() as i64,
+            end
+        );
+        ends.push(end);
+    }
+    assert_eq!(ends[0], 10);
+    assert!(ends.is_sorted_by(|a, b| a >= b) && ends[4] < 10, "{ends:?}");
+}
+
+#[test]
+fn a_delete_cut_short_is_finished_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(rocks(dir.path()), 1);
+    for _ in 0..4 {
+        append(&log, 0, batch(3));
+    }
+    drop(log);
+    let store = rocks(dir.path());
+    store.set_log_start(P0, 7).unwrap();
+    drop(store);
+    let store = rocks(dir.path());
+    assert_eq!(store.rows(P0, 0, 9).unwrap().len(), 4);
+    let log = Log::open(store.clone(), LogOptions::default()).unwrap();
+    assert_eq!(log.bounds(P0).unwrap().start, 7);
+    let bases: Vec<_> = store
+        .rows(P0, 0, 9)
+        .unwrap()
+        .iter()
+        .map(|row| row.base_offset)
+        .collect();
+    assert_eq!(bases, [6, 9]);
+}
+
+#[test]
+fn a_directory_opens_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let _open = rocks(dir.path());
+    assert!(matches!(
+        RocksLog::open(dir.path(), RocksOptions::default()),
+        Err(StoreError::Io(_))
+    ));
+}
+
+#[test]
+fn a_command_log_is_not_a_store_of_records() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(rocks(dir.path()));
+    assert!(RocksCommandLog::open(dir.path()).is_err());
+}
+
+#[test]
+fn damage_on_disk_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = rocks(dir.path());
+    store.create_partition(&entry(0)).unwrap();
+    // A row that disagrees with its batch about the size, as no writer would leave it.
+    let mut stored = placed(batch(1), 0, 0);
+    stored.row.size += 1;
+    write(&*store, 0, &[stored]).unwrap();
+    assert!(matches!(
+        store.read(P0, 0, 1, 1),
+        Err(StoreError::Corrupt(_))
+    ));
+    // A row that contradicts itself.
+    let mut stored = placed(batch(1), 5, 0);
+    stored.row.last_surviving_delta = 9;
+    write(&*store, 0, &[stored]).unwrap();
+    assert!(matches!(store.rows(P0, 5, 1), Err(StoreError::Corrupt(_))));
+    assert!(matches!(
+        Log::open(store, LogOptions::default()),
+        Err(StoreError::Corrupt(_))
+    ));
+}
+
+/// Retention and deletion shrink the directory, also where a partition that stays shares the blob
+/// files with those that go.
+#[test]
+fn deleted_space_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = RocksOptions {
+        write_buffer_bytes: 4 << 20,
+        blob_file_bytes: 8 << 20,
+        max_wal_bytes: 8 << 20,
+        ..RocksOptions::default()
+    };
+    let store = Arc::new(RocksLog::open(dir.path(), options).unwrap());
+    let log = open(store, 8);
+    // 8 partitions, 12 MiB each.
+    let mut waiting = Vec::new();
+    for i in 0..12 * 16 {
+        for id in 0..8 {
+            waiting.push(submit(
+                &log,
+                vec![part(id, batch_at(&[i], 64 << 10))],
+                false,
+            ));
+        }
+        // Few enough at a time for the queue.
+        waiting
+            .drain(..)
+            .for_each(|fate| drop(fate.recv().unwrap().unwrap()));
+    }
+    let full = bytes_in(dir.path());
+    assert!(full > 90 << 20, "{full}");
+
+    // Seven of eight keep 1 MiB; the eighth keeps everything, in the midst of the garbage.
+    let policy = RetentionPolicy {
+        max_bytes: Some(1 << 20),
+        ..RetentionPolicy::default()
+    };
+    for id in 1..7 {
+        assert!(
+            log.retain(PartitionId(id), policy, 0, i64::MAX)
+                .unwrap()
+                .is_some()
+        );
+        assert!(log.size_bytes(PartitionId(id)) >= 1 << 20);
+    }
+    log.delete_partition(PartitionId(7)).unwrap();
+    // Live: 12 + 6 MiB, beside at most as much garbage and the write-ahead log.
+    let goal = 60 << 20;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while bytes_in(dir.path()) > goal {
+        assert!(
+            Instant::now() < deadline,
+            "{} of {full} bytes are left",
+            bytes_in(dir.path())
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(log.read(P0, 0, i64::MAX, usize::MAX).unwrap().len(), 192);
+    assert!(log.read(P1, 0, i64::MAX, usize::MAX).is_err());
+    let start = log.bounds(P1).unwrap().start;
+    assert!(
+        !log.read(P1, start, i64::MAX, usize::MAX)
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_partition_created_with_a_log_start_begins_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(rocks(dir.path()), 0);
+    log.ensure_partition(PartitionEntry {
+        log_start: 40,
+        ..entry(0)
+    })
+    .unwrap();
+    log.set_epoch(P0, EPOCH);
+    assert_eq!(append(&log, 0, batch(2)).base_offset, 40);
+}
+
+fn newest_wal(dir: &Path) -> std::path::PathBuf {
+    let wals = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|file| file.unwrap().path());
+    wals.filter(|path| path.extension().is_some_and(|e| e == "log"))
+        .max()
+        .unwrap()
+}
+
+/// Files may go while they are counted.
+fn bytes_in(dir: &Path) -> u64 {
+    let files = std::fs::read_dir(dir).unwrap().flatten();
+    files
+        .filter_map(|file| file.metadata().ok())
+        .map(|metadata| metadata.len())
+        .sum()
+}
