@@ -1,16 +1,40 @@
 //! The plugin host: the only user of wasmtime.
+//!
+//! [`Engine::load`] turns uploaded bytes into a [`Plugin`], [`Engine::bind`] gives it a configuration and
+//! limits ([`Binding`]), a [`Chain`] runs several bindings over one batch. Everything is synchronous; a
+//! run belongs on the engine's [`Pool`], never on an async worker.
+//!
+//! Invariants: a component is compiled once per digest; a guest can reach nothing but its own memory and
+//! `tidegate:plugin/host`; nothing a guest says is believed before it is checked, and nothing it does can
+//! panic, block past its deadline, or allocate beyond its limits; only `clock` reads a clock.
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
+)]
 
 mod binding;
+mod breaker;
 mod chain;
+mod clock;
+mod columns;
 mod description;
 mod engine;
+mod guest;
+mod instance;
 mod limits;
+mod load;
 mod outcome;
 mod plugin;
 mod pool;
+mod run;
+mod stats;
 mod targets;
+mod verdict;
+mod wire;
 
-pub use binding::{BindError, Binding, BindingSpec, BindingStats, BreakerState};
+pub use binding::{BindError, Binding, BindingSpec};
+pub use breaker::BreakerState;
 pub use chain::Chain;
 pub use description::{Columns, ConfigKey, ConfigKind, Description, State, World};
 pub use engine::{Engine, EngineError, EngineOptions};
@@ -21,4 +45,5 @@ pub use outcome::{
 };
 pub use plugin::{Digest, LoadError, Plugin};
 pub use pool::{Job, Pool, PoolFull, PoolKey};
+pub use stats::BindingStats;
 pub use targets::TargetPattern;

@@ -1,5 +1,9 @@
 //! A loaded plugin: compiled once, described, not yet bound.
 
+use wasmtime::component::InstancePre;
+
+use crate::guest::Guest;
+use crate::instance::Exports;
 use crate::{Description, World};
 
 /// sha256 of the uploaded bytes.
@@ -18,11 +22,13 @@ impl std::fmt::Debug for Digest {
     }
 }
 
+/// A component that passed every check of [`Engine::load`](crate::Engine::load).
 pub struct Plugin {
-    digest: Digest,
-    world: World,
-    description: Description,
-    size: usize,
+    pub(crate) digest: Digest,
+    pub(crate) description: Description,
+    pub(crate) size: usize,
+    pub(crate) pre: InstancePre<Guest>,
+    pub(crate) exports: Exports,
 }
 
 impl Plugin {
@@ -31,7 +37,7 @@ impl Plugin {
     }
 
     pub fn world(&self) -> World {
-        self.world
+        self.exports.world
     }
 
     pub fn description(&self) -> &Description {
@@ -44,6 +50,15 @@ impl Plugin {
     }
 }
 
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugin")
+            .field("name", &self.description.name)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Why a component was not accepted. Each is a sentence for whoever pushed it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum LoadError {
@@ -51,12 +66,15 @@ pub enum LoadError {
     TooLarge { size: usize, max: usize },
     #[error("{0}")]
     NotAComponent(String),
+    /// It imports something other than `tidegate:plugin/host`.
     #[error("{0}")]
     Import(String),
+    /// Its exports are neither a filter's nor a router's.
     #[error("{0}")]
     World(String),
     #[error("{0}")]
     Compile(String),
+    /// The dry run failed, or what `describe` said cannot be used.
     #[error("{0}")]
     Describe(String),
 }

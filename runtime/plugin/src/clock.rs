@@ -1,0 +1,65 @@
+//! The only place of this crate that reads a clock: deadlines, the breaker's delay and the log limit.
+//!
+//! Nothing a plugin decides depends on it; a plugin sees only the time the broker passes in.
+
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wasmtime::Engine;
+
+/// How finely a running guest is interrupted. A deadline is overrun by at most two of these.
+pub(crate) const TICK: Duration = Duration::from_millis(5);
+
+pub(crate) fn now() -> Instant {
+    #[allow(clippy::disallowed_methods)]
+    Instant::now()
+}
+
+/// Ticks after which a call of `budget` is over, rounded up; the first tick may come at once.
+pub(crate) fn ticks(budget: Duration) -> u64 {
+    let ticks = budget.as_nanos().div_ceil(TICK.as_nanos()) + 1;
+    u64::try_from(ticks).unwrap_or(u64::MAX / 2)
+}
+
+/// Moves the engine's epoch on until nobody holds the engine any more.
+pub(crate) fn start_ticker(engine: &Engine) -> io::Result<()> {
+    let engine = engine.weak();
+    thread::Builder::new()
+        .name("tidegate-epoch".into())
+        .spawn(move || {
+            while let Some(engine) = engine.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                #[allow(clippy::disallowed_methods)]
+                thread::sleep(TICK);
+            }
+        })?;
+    Ok(())
+}
+
+/// The wall time that one binding may spend on one batch.
+pub(crate) struct Budget {
+    until: Instant,
+    call: Duration,
+}
+
+impl Budget {
+    /// Each call has `call`, all of them together twice that: room for bisection
+    /// (stream-semantics rule 25).
+    pub(crate) fn new(call: Duration) -> Budget {
+        Budget {
+            until: now() + call * 2,
+            call,
+        }
+    }
+
+    /// What the next call may take; zero when nothing is left.
+    pub(crate) fn next_call(&self) -> Duration {
+        self.until.saturating_duration_since(now()).min(self.call)
+    }
+
+    pub(crate) fn until(&self) -> Instant {
+        self.until
+    }
+}

@@ -1,0 +1,300 @@
+//! Records as columns: what a plugin reads, filled once for all plugins of a chain.
+
+use tidegate_record::Records;
+
+use crate::{Columns, wire};
+
+/// What a record costs a guest beside its bytes: offsets, delta, timestamp, null bits.
+const ROW_OVERHEAD: usize = 32;
+
+/// Some records of one batch, the wanted columns of each.
+#[derive(Default)]
+pub(crate) struct Table {
+    wanted: Columns,
+    deltas: Vec<u32>,
+    timestamps: Vec<i64>,
+    keys: BytesColumn,
+    values: BytesColumn,
+    headers: HeadersColumn,
+}
+
+#[derive(Default)]
+struct BytesColumn {
+    /// One more than there are values, once the column is started.
+    offsets: Vec<u32>,
+    data: Vec<u8>,
+    /// Empty until the first null.
+    nulls: Vec<u8>,
+}
+
+#[derive(Default)]
+struct HeadersColumn {
+    offsets: Vec<u32>,
+    keys: BytesColumn,
+    values: BytesColumn,
+}
+
+impl Table {
+    pub(crate) fn len(&self) -> usize {
+        self.deltas.len()
+    }
+
+    /// Takes every record. `None` when the batch is too large for 32-bit offsets.
+    pub(crate) fn fill(&mut self, records: &Records, wanted: Columns) -> Option<()> {
+        u32::try_from(records.decoded_bytes()).ok()?;
+        self.start(wanted);
+        self.deltas.reserve(records.len());
+        match wanted {
+            // The common shapes have loops of their own: the branches would cost as much as the copy.
+            Columns {
+                key: false,
+                value: true,
+                headers: false,
+                timestamp: false,
+            } => {
+                self.values.reserve(records.len(), records.decoded_bytes());
+                for record in records.iter() {
+                    self.deltas.push(record.offset_delta.cast_unsigned());
+                    self.values.push(record.value);
+                }
+            }
+            _ => {
+                for record in records.iter() {
+                    self.deltas.push(record.offset_delta.cast_unsigned());
+                    if wanted.timestamp {
+                        self.timestamps.push(record.timestamp);
+                    }
+                    if wanted.key {
+                        self.keys.push(record.key);
+                    }
+                    if wanted.value {
+                        self.values.push(record.value);
+                    }
+                    if wanted.headers {
+                        for (key, value) in record.headers() {
+                            self.headers.push(key, value);
+                        }
+                        self.headers.end_row();
+                    }
+                }
+            }
+        }
+        self.finish();
+        Some(())
+    }
+
+    /// Takes the given rows of another table, ascending, in the columns wanted.
+    pub(crate) fn gather(&mut self, from: &Table, rows: &[u32], wanted: Columns) {
+        self.start(wanted);
+        let rows = || rows.iter().map(|&row| row as usize);
+        self.deltas
+            .extend(rows().filter_map(|row| from.deltas.get(row)));
+        if wanted.timestamp {
+            self.timestamps
+                .extend(rows().filter_map(|row| from.timestamps.get(row)));
+        }
+        if wanted.key {
+            rows().for_each(|row| self.keys.push(from.keys.get(row)));
+        }
+        if wanted.value {
+            rows().for_each(|row| self.values.push(from.values.get(row)));
+        }
+        if wanted.headers {
+            for row in rows() {
+                for entry in from.headers.row(row) {
+                    self.headers.push(
+                        from.headers.keys.get(entry).unwrap_or_default(),
+                        from.headers.values.get(entry),
+                    );
+                }
+                self.headers.end_row();
+            }
+        }
+        self.finish();
+    }
+
+    /// Everything, as one call lowers it.
+    pub(crate) fn lower<'a>(
+        &'a self,
+        wanted: Columns,
+        context: wire::Context<'a>,
+    ) -> wire::Batch<'a> {
+        wire::Batch {
+            context,
+            count: self.deltas.len() as u32,
+            offset_deltas: &self.deltas,
+            timestamps: if wanted.timestamp {
+                &self.timestamps
+            } else {
+                &[]
+            },
+            keys: wanted.key.then(|| self.keys.lower()),
+            values: wanted.value.then(|| self.values.lower()),
+            headers: wanted.headers.then(|| wire::HeadersColumn {
+                offsets: &self.headers.offsets,
+                keys: self.headers.keys.lower(),
+                values: self.headers.values.lower(),
+            }),
+        }
+    }
+
+    /// Bytes that lowering all rows puts into the guest.
+    pub(crate) fn bytes(&self, wanted: Columns) -> usize {
+        let mut bytes = self.len() * ROW_OVERHEAD;
+        if wanted.key {
+            bytes += self.keys.data.len();
+        }
+        if wanted.value {
+            bytes += self.values.data.len();
+        }
+        if wanted.headers {
+            bytes += self.headers.keys.data.len()
+                + self.headers.values.data.len()
+                + self.headers.keys.len() * ROW_OVERHEAD;
+        }
+        bytes
+    }
+
+    /// Bytes that lowering one row puts into the guest.
+    pub(crate) fn row_bytes(&self, row: usize, wanted: Columns) -> usize {
+        let mut bytes = ROW_OVERHEAD;
+        if wanted.key {
+            bytes += self.keys.get(row).map_or(0, <[u8]>::len);
+        }
+        if wanted.value {
+            bytes += self.values.get(row).map_or(0, <[u8]>::len);
+        }
+        if wanted.headers {
+            let length = |entry: Option<&[u8]>| entry.map_or(0, <[u8]>::len);
+            bytes += self
+                .headers
+                .row(row)
+                .map(|entry| {
+                    length(self.headers.keys.get(entry))
+                        + length(self.headers.values.get(entry))
+                        + ROW_OVERHEAD
+                })
+                .sum::<usize>();
+        }
+        bytes
+    }
+
+    /// Gives large buffers back, so that one huge batch does not stay with its thread.
+    pub(crate) fn shrink(&mut self, max_bytes: usize) {
+        let held = self.keys.data.capacity()
+            + self.values.data.capacity()
+            + self.headers.keys.data.capacity()
+            + self.headers.values.data.capacity()
+            + self.deltas.capacity() * ROW_OVERHEAD;
+        if held > max_bytes {
+            *self = Table::default();
+        }
+    }
+
+    fn start(&mut self, wanted: Columns) {
+        self.wanted = wanted;
+        self.deltas.clear();
+        self.timestamps.clear();
+        self.keys.start();
+        self.values.start();
+        self.headers.start();
+    }
+
+    fn finish(&mut self) {
+        self.keys.finish();
+        self.values.finish();
+        self.headers.keys.finish();
+        self.headers.values.finish();
+    }
+}
+
+impl BytesColumn {
+    fn start(&mut self) {
+        self.offsets.clear();
+        self.offsets.push(0);
+        self.data.clear();
+        self.nulls.clear();
+    }
+
+    fn reserve(&mut self, values: usize, bytes: usize) {
+        self.offsets.reserve(values);
+        self.data.reserve(bytes);
+    }
+
+    #[inline]
+    fn push(&mut self, value: Option<&[u8]>) {
+        match value {
+            Some(bytes) => self.data.extend_from_slice(bytes),
+            None => self.mark_null(),
+        }
+        self.offsets.push(self.data.len() as u32);
+    }
+
+    #[cold]
+    fn mark_null(&mut self) {
+        let row = self.len();
+        self.nulls.resize(row / 8 + 1, 0);
+        if let Some(byte) = self.nulls.last_mut() {
+            *byte |= 1 << (row % 8);
+        }
+    }
+
+    /// A column with a null has a bit for every value.
+    fn finish(&mut self) {
+        if !self.nulls.is_empty() {
+            self.nulls.resize(self.len().div_ceil(8), 0);
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.offsets.len().saturating_sub(1)
+    }
+
+    fn get(&self, row: usize) -> Option<&[u8]> {
+        let null = self
+            .nulls
+            .get(row / 8)
+            .is_some_and(|byte| byte >> (row % 8) & 1 == 1);
+        let start = *self.offsets.get(row)? as usize;
+        let end = *self.offsets.get(row + 1)? as usize;
+        if null {
+            None
+        } else {
+            self.data.get(start..end)
+        }
+    }
+
+    fn lower(&self) -> wire::BytesColumn<'_> {
+        wire::BytesColumn {
+            offsets: &self.offsets,
+            data: &self.data,
+            nulls: &self.nulls,
+        }
+    }
+}
+
+impl HeadersColumn {
+    fn start(&mut self) {
+        self.offsets.clear();
+        self.offsets.push(0);
+        self.keys.start();
+        self.values.start();
+    }
+
+    fn push(&mut self, key: &[u8], value: Option<&[u8]>) {
+        self.keys.push(Some(key));
+        self.values.push(value);
+    }
+
+    fn end_row(&mut self) {
+        self.offsets.push(self.keys.len() as u32);
+    }
+
+    /// The entries of one row.
+    fn row(&self, row: usize) -> std::ops::Range<usize> {
+        match (self.offsets.get(row), self.offsets.get(row + 1)) {
+            (Some(&start), Some(&end)) => start as usize..end as usize,
+            _ => 0..0,
+        }
+    }
+}

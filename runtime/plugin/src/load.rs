@@ -1,0 +1,148 @@
+//! From uploaded bytes to a plugin that was seen to run.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use wasmtime::Engine;
+use wasmtime::component::types::{ComponentInstance, ComponentItem};
+use wasmtime::component::{Component, ComponentExportIndex, Linker};
+
+use crate::guest::{Guest, HOST, Shared, TYPES};
+use crate::instance::{CallError, Exports, Instance};
+use crate::verdict::excerpt;
+use crate::{Description, Digest, Limits, LoadError, Plugin, World};
+
+/// What a description may hold, as the host copies it.
+const DESCRIPTION_BYTES: usize = 1 << 20;
+/// First bytes of every Wasm binary, then a version that tells modules from components.
+const MAGIC: &[u8] = b"\0asm";
+const MODULE: &[u8] = &[1, 0, 0, 0];
+const COMPONENT: &[u8] = &[0x0d, 0, 1, 0];
+
+pub(crate) fn load(
+    engine: &Engine,
+    linker: &Linker<Guest>,
+    compilations: &AtomicU64,
+    digest: Digest,
+    wasm: &[u8],
+) -> Result<Plugin, LoadError> {
+    check_preamble(wasm)?;
+    compilations.fetch_add(1, Ordering::Relaxed);
+    let component = Component::from_binary(engine, wasm).map_err(|error| {
+        LoadError::Compile(format!(
+            "the file is not a valid component: {}",
+            excerpt(&error.root_cause().to_string())
+        ))
+    })?;
+    check_imports(engine, &component)?;
+    let exports = find_exports(&component)?;
+    let pre = linker.instantiate_pre(&component).map_err(|error| {
+        LoadError::Import(format!(
+            "the plugin imports {HOST} in another shape than this broker's: {}",
+            excerpt(&format!("{error:#}"))
+        ))
+    })?;
+    let limits = Limits {
+        output_bytes: DESCRIPTION_BYTES,
+        ..Limits::default()
+    };
+    let deadline = Duration::from_millis(limits.deadline_ms);
+    let failed = |error: CallError| {
+        LoadError::Describe(format!(
+            "the plugin failed in its dry run: {}",
+            error.message
+        ))
+    };
+    let shared = Arc::new(Shared::new("", Vec::new(), &limits));
+    let mut instance = Instance::new(&pre, &exports, shared, &limits, deadline).map_err(failed)?;
+    instance.check_types(&exports).map_err(LoadError::World)?;
+    let given = instance.describe(&exports, deadline).map_err(failed)?;
+    let description = Description::check(given).map_err(|sentence| {
+        LoadError::Describe(format!("the plugin cannot be used: {sentence}"))
+    })?;
+    Ok(Plugin {
+        digest,
+        description,
+        size: wasm.len(),
+        pre,
+        exports,
+    })
+}
+
+fn check_preamble(wasm: &[u8]) -> Result<(), LoadError> {
+    let refuse = |sentence: &str| Err(LoadError::NotAComponent(sentence.to_owned()));
+    match wasm.strip_prefix(MAGIC) {
+        Some(rest) if rest.starts_with(COMPONENT) => Ok(()),
+        Some(rest) if rest.starts_with(MODULE) => refuse(
+            "the file is a core Wasm module, not a component; build it with `tidegate plugin build`",
+        ),
+        Some(_) => refuse("the file is Wasm of a version that is not known"),
+        None => refuse("the file is not Wasm: it does not start with the bytes `\\0asm`"),
+    }
+}
+
+/// Anything beyond the one host interface is refused by name, so that the author knows what to remove.
+fn check_imports(engine: &Engine, component: &Component) -> Result<(), LoadError> {
+    for (name, import) in component.component_type().imports(engine) {
+        let known = match &import.ty {
+            ComponentItem::ComponentInstance(instance) if name == TYPES => {
+                only_types(engine, instance)
+            }
+            ComponentItem::ComponentInstance(_) => name == HOST,
+            ComponentItem::Type(_) => true,
+            _ => false,
+        };
+        if !known {
+            let hint = if name.starts_with("wasi:") {
+                "; there is no WASI here: build for wasm32-unknown-unknown, or stub it"
+            } else {
+                ""
+            };
+            return Err(LoadError::Import(format!(
+                "the plugin imports `{}`, and only `{HOST}` is there{hint}",
+                excerpt(name)
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn only_types(engine: &Engine, instance: &ComponentInstance) -> bool {
+    instance
+        .exports(engine)
+        .all(|(_, item)| matches!(item.ty, ComponentItem::Type(_)))
+}
+
+fn find_exports(component: &Component) -> Result<Exports, LoadError> {
+    let find = |name: &str| component.get_export_index(None, name);
+    let need = |name: &str| -> Result<ComponentExportIndex, LoadError> {
+        find(name).ok_or_else(|| {
+            LoadError::World(format!(
+                "the plugin does not export `{name}`, which its world has"
+            ))
+        })
+    };
+    let (world, run, targets) = match (find("filter"), find("route")) {
+        (Some(run), None) => (World::Filter, run, None),
+        (None, Some(run)) => (World::Router, run, Some(need("targets")?)),
+        (Some(_), Some(_)) => {
+            return Err(LoadError::World(
+                "the plugin exports both `filter` and `route`; it must be of one world".to_owned(),
+            ));
+        }
+        (None, None) => {
+            return Err(LoadError::World(
+                "the plugin exports neither `filter` nor `route` of tidegate:plugin@0.1.0"
+                    .to_owned(),
+            ));
+        }
+    };
+    Ok(Exports {
+        world,
+        describe: need("describe")?,
+        configure: need("configure")?,
+        run,
+        targets,
+    })
+}
