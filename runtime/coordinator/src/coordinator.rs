@@ -1,0 +1,570 @@
+//! All groups of one partition: requests in, effects out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::error::GroupError;
+use crate::group::{Group, Phase};
+use crate::join::refuse_join;
+use crate::offsets::{Committer, answers};
+use crate::outbox::{Context, Outbox, Pending};
+use crate::query::asked_offsets;
+use crate::records::{self, Record, RecordError};
+use crate::request::{
+    AppendId, Effect, GroupOptions, JoinRequest, LeavingMember, OffsetAndMetadata, Reply, Request,
+    SyncRequest, Token,
+};
+
+/// The groups of one `__consumer_offsets` partition.
+///
+/// Starts out loading: give it the partition's records with [`Coordinator::load`], then call
+/// [`Coordinator::loaded`]; until then requests are refused.
+#[derive(Debug)]
+pub struct Coordinator {
+    options: GroupOptions,
+    groups: BTreeMap<String, Group>,
+    out: Outbox,
+    /// (deadline, group), and each group's entry in it.
+    timers: BTreeSet<(i64, String)>,
+    timer_of: BTreeMap<String, i64>,
+    is_loaded: bool,
+}
+
+impl Coordinator {
+    pub fn new(options: GroupOptions) -> Coordinator {
+        Coordinator {
+            options,
+            groups: BTreeMap::new(),
+            out: Outbox::default(),
+            timers: BTreeSet::new(),
+            timer_of: BTreeMap::new(),
+            is_loaded: false,
+        }
+    }
+
+    /// Takes a request in. `fresh_member_id` is unique for each call (a UUID); a new member's id is
+    /// its client id, or instance id, a dash, and this.
+    pub fn handle(
+        &mut self,
+        token: Token,
+        request: Request,
+        now_ms: i64,
+        fresh_member_id: &str,
+    ) -> Vec<Effect> {
+        self.out.expect(token);
+        if !self.is_loaded {
+            let refusal = refusal(request, GroupError::CoordinatorLoadInProgress);
+            self.out.reply(token, refusal);
+            return self.out.take_effects();
+        }
+        match request {
+            Request::Join(join) => self.join(token, join, fresh_member_id, now_ms),
+            Request::Sync(sync) => self.sync(token, sync, now_ms),
+            Request::Heartbeat {
+                group,
+                generation,
+                member_id,
+                group_instance_id,
+            } => {
+                let beat = |group: &mut Group, _: &mut Context<'_>| {
+                    let instance = group_instance_id.as_deref();
+                    group.heartbeat(&member_id, instance, generation, now_ms)
+                };
+                let result = self.with_group(&group, now_ms, beat);
+                let result = result.unwrap_or(Err(GroupError::UnknownMemberId));
+                self.out.reply(token, Reply::Heartbeat(result));
+            }
+            Request::Leave { group, members } => self.leave(token, &group, members, now_ms),
+            Request::CommitOffsets {
+                group,
+                generation,
+                member_id,
+                group_instance_id,
+                offsets,
+            } => {
+                let by = Committer {
+                    member: &member_id,
+                    instance: group_instance_id.as_deref(),
+                    generation,
+                };
+                self.commit(token, group, &by, offsets, now_ms);
+            }
+            Request::FetchOffsets { group, topics } => {
+                let group = self.groups.get(&group);
+                let found = match topics {
+                    Some(asked) => asked_offsets(group, asked),
+                    None => group.map(Group::all_offsets).unwrap_or_default(),
+                };
+                self.out.reply(token, Reply::FetchOffsets(Ok(found)));
+            }
+            Request::Describe { group } => {
+                let described = self.groups.get(&group).map(Group::describe);
+                let reply = described.ok_or(GroupError::GroupIdNotFound);
+                self.out.reply(token, Reply::Describe(reply));
+            }
+            Request::List {
+                states_filter,
+                types_filter,
+            } => {
+                let groups = self.groups.values();
+                let listed = groups.filter_map(|group| group.list(&states_filter, &types_filter));
+                let listed = listed.collect();
+                self.out.reply(token, Reply::List(Ok(listed)));
+            }
+            Request::DeleteGroups { groups } => self.delete_groups(token, groups),
+        }
+        self.out.take_effects()
+    }
+
+    /// Tells the outcome of an append. Not ok: nothing of it is in the log.
+    pub fn appended(&mut self, id: AppendId, ok: bool, now_ms: i64) -> Vec<Effect> {
+        match self.out.take_pending(id) {
+            Some(Pending::Assignment { group, generation }) => {
+                self.with_group(&group, now_ms, |group, cx| {
+                    group.assignment_appended(id, generation, ok, cx);
+                });
+            }
+            Some(Pending::Replacement { token, joined }) => {
+                let reply = if ok {
+                    Ok(joined)
+                } else {
+                    // The client comes back as a new process and replaces itself again.
+                    let error = GroupError::CoordinatorNotAvailable;
+                    Err(crate::JoinRefusal {
+                        error,
+                        member_id: String::new(),
+                    })
+                };
+                self.out.reply(token, Reply::Join(reply));
+            }
+            Some(Pending::Commit {
+                token,
+                group,
+                offsets,
+            }) => {
+                self.with_group(&group, now_ms, |group, _| {
+                    group.commit_appended(&offsets, ok)
+                });
+                self.out
+                    .reply(token, Reply::CommitOffsets(answers(offsets, ok)));
+            }
+            Some(Pending::Delete { token, groups }) => self.deleted(token, groups, ok),
+            Some(Pending::Expired {
+                group,
+                offsets,
+                whole_group,
+            }) => {
+                self.expired(&group, &offsets, whole_group && ok, ok, now_ms);
+            }
+            Some(Pending::Nothing) | None => {}
+        }
+        self.out.take_effects()
+    }
+
+    /// Does what time has made due.
+    pub fn tick(&mut self, now_ms: i64) -> Vec<Effect> {
+        let due: Vec<String> = self
+            .timers
+            .iter()
+            .take_while(|t| t.0 <= now_ms)
+            .map(|t| t.1.clone())
+            .collect();
+        for name in due {
+            // `with_group` does what is due before it returns.
+            self.with_group(&name, now_ms, |_, _| ());
+        }
+        self.out.take_effects()
+    }
+
+    /// When `tick` has something to do next.
+    pub fn next_deadline(&self) -> Option<i64> {
+        self.timers.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Lets go of offsets that nobody uses any more, and of groups that hold nothing. Worth calling
+    /// every few minutes.
+    pub fn expire_offsets(&mut self, now_ms: i64) -> Vec<Effect> {
+        let Coordinator {
+            groups,
+            out,
+            options,
+            ..
+        } = self;
+        let retention_ms = options.offsets_retention_ms;
+        let mut cx = Context {
+            out,
+            options,
+            now_ms,
+        };
+        for group in groups.values_mut() {
+            let expired = group.expired_offsets(retention_ms, now_ms);
+            let idle = group.phase == Phase::Empty
+                && group.invited.is_empty()
+                && group.committing.is_empty()
+                && !group.deleting;
+            let whole = idle && expired.len() == group.offsets.len() && {
+                !expired.is_empty() || now_ms.saturating_sub(group.state_ms) >= retention_ms
+            };
+            if whole || !expired.is_empty() {
+                // Holds joins and commits off until the tombstones are stored.
+                group.deleting = whole;
+                group.drop_offsets(expired, whole, &mut cx);
+            }
+        }
+        self.out.take_effects()
+    }
+
+    /// Lets go of a deleted topic's offsets.
+    pub fn topic_deleted(&mut self, topic: &str, now_ms: i64) -> Vec<Effect> {
+        let Coordinator {
+            groups,
+            out,
+            options,
+            ..
+        } = self;
+        let mut cx = Context {
+            out,
+            options,
+            now_ms,
+        };
+        for group in groups.values_mut() {
+            let of_topic = |(name, _): &&(String, i32)| name == topic;
+            let gone: Vec<_> = group.offsets.keys().filter(of_topic).cloned().collect();
+            if !gone.is_empty() {
+                group.drop_offsets(gone, false, &mut cx);
+            }
+        }
+        self.out.take_effects()
+    }
+
+    /// The host no longer wants an answer. The member stays until its session ends.
+    pub fn disconnect(&mut self, token: Token) {
+        self.out.forget(token);
+    }
+
+    /// Takes in one record of the partition, in order, before [`Coordinator::loaded`]. An error means
+    /// that the record was skipped; records of unknown kinds are skipped in silence.
+    pub fn load(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), RecordError> {
+        match records::decode(key, value)? {
+            Record::Offset {
+                group,
+                topic,
+                partition,
+                value,
+            } => {
+                let entry = self.groups.entry(group.clone());
+                let group = entry.or_insert_with(|| Group::new(group, 0));
+                match value {
+                    Some(offset) => group.offsets.insert((topic, partition), offset),
+                    None => group.offsets.remove(&(topic, partition)),
+                };
+            }
+            Record::Group { group, value } => {
+                let mut loaded = Group::new(group.clone(), 0);
+                if let Some(metadata) = value {
+                    loaded.restore(metadata);
+                }
+                if let Some(known) = self.groups.remove(&group) {
+                    loaded.offsets = known.offsets;
+                }
+                self.groups.insert(group, loaded);
+            }
+            Record::Unknown => {}
+        }
+        Ok(())
+    }
+
+    /// Everything is loaded: sessions start now.
+    pub fn loaded(&mut self, now_ms: i64) {
+        self.is_loaded = true;
+        let names: Vec<String> = self.groups.keys().cloned().collect();
+        for name in names {
+            self.with_group(&name, now_ms, |group, cx| {
+                for member in group.members.values_mut() {
+                    member.seen(cx.now_ms);
+                }
+            });
+        }
+    }
+
+    pub fn is_loaded(&self) -> bool {
+        self.is_loaded
+    }
+
+    /// How many groups there are.
+    pub fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
+    fn join(&mut self, token: Token, request: JoinRequest, unique: &str, now_ms: i64) {
+        let name = request.group.clone();
+        let checked = check_join_fields(&request, &self.options).and_then(|()| {
+            let known = self.groups.contains_key(&name);
+            if known || request.member_id.is_empty() {
+                Ok(())
+            } else {
+                Err(GroupError::UnknownMemberId)
+            }
+        });
+        if let Err(error) = checked {
+            let mut cx = Context {
+                out: &mut self.out,
+                options: &self.options,
+                now_ms,
+            };
+            return refuse_join(token, error, request.member_id, &mut cx);
+        }
+        self.groups
+            .entry(name.clone())
+            .or_insert_with(|| Group::new(name.clone(), now_ms));
+        self.with_group(&name, now_ms, |group, cx| {
+            group.join(token, request, unique, cx)
+        });
+    }
+
+    fn sync(&mut self, token: Token, request: SyncRequest, now_ms: i64) {
+        let name = request.group.clone();
+        let known = self.with_group(&name, now_ms, |group, cx| group.sync(token, request, cx));
+        if known.is_none() {
+            self.out
+                .reply(token, Reply::Sync(Err(GroupError::UnknownMemberId)));
+        }
+    }
+
+    fn leave(&mut self, token: Token, group: &str, members: Vec<LeavingMember>, now_ms: i64) {
+        let left = self.with_group(group, now_ms, |group, cx| {
+            if group.deleting {
+                return Err(GroupError::CoordinatorNotAvailable);
+            }
+            Ok(members
+                .into_iter()
+                .map(|member| group.leave(member, cx))
+                .collect())
+        });
+        let reply = left.unwrap_or(Err(GroupError::UnknownMemberId));
+        self.out.reply(token, Reply::Leave(reply));
+    }
+
+    fn commit(
+        &mut self,
+        token: Token,
+        name: String,
+        by: &Committer<'_>,
+        offsets: Vec<(String, i32, OffsetAndMetadata)>,
+        now_ms: i64,
+    ) {
+        let checked = match self.groups.get(&name) {
+            _ if name.len() > i16::MAX as usize => Err(GroupError::InvalidGroupId),
+            Some(group) => group.check_commit(by),
+            None if by.generation < 0 => Ok(()),
+            None => Err(GroupError::IllegalGeneration),
+        };
+        if let Err(error) = checked {
+            let refused = offsets
+                .into_iter()
+                .map(|(topic, p, _)| (topic, p, Err(error)));
+            self.out
+                .reply(token, Reply::CommitOffsets(refused.collect()));
+            return;
+        }
+        self.groups
+            .entry(name.clone())
+            .or_insert_with(|| Group::new(name.clone(), now_ms));
+        self.with_group(&name, now_ms, |group, cx| {
+            group.seen(by.member, cx.now_ms);
+            group.commit(token, offsets, cx);
+        });
+    }
+
+    fn delete_groups(&mut self, token: Token, names: Vec<String>) {
+        let mut records = Vec::new();
+        let mut results: Vec<(String, Result<(), GroupError>)> = Vec::new();
+        for name in names {
+            let result = match self.groups.get_mut(&name) {
+                None => Err(GroupError::GroupIdNotFound),
+                // Also one that is named twice in the request.
+                Some(group) if group.deleting => Err(GroupError::GroupIdNotFound),
+                Some(group) if group.phase != Phase::Empty => Err(GroupError::NonEmptyGroup),
+                Some(group) => {
+                    group.deleting = true;
+                    records.extend(group.tombstones());
+                    Ok(())
+                }
+            };
+            results.push((name, result));
+        }
+        if records.is_empty() {
+            self.out.reply(token, Reply::DeleteGroups(results));
+        } else {
+            self.out.append(
+                records,
+                Pending::Delete {
+                    token,
+                    groups: results,
+                },
+            );
+        }
+    }
+
+    fn deleted(
+        &mut self,
+        token: Token,
+        mut groups: Vec<(String, Result<(), GroupError>)>,
+        ok: bool,
+    ) {
+        for (name, result) in groups.iter_mut().filter(|(_, result)| result.is_ok()) {
+            if ok {
+                self.forget_group(name);
+            } else if let Some(group) = self.groups.get_mut(name) {
+                group.deleting = false;
+                *result = Err(GroupError::CoordinatorNotAvailable);
+            }
+        }
+        self.out.reply(token, Reply::DeleteGroups(groups));
+    }
+
+    fn expired(
+        &mut self,
+        name: &str,
+        offsets: &[(String, i32)],
+        forget: bool,
+        ok: bool,
+        now_ms: i64,
+    ) {
+        if forget {
+            self.forget_group(name);
+            return;
+        }
+        self.with_group(name, now_ms, |group, _| {
+            group.deleting = false;
+            for key in offsets.iter().filter(|_| ok) {
+                group.offsets.remove(key);
+            }
+        });
+    }
+
+    fn forget_group(&mut self, name: &str) {
+        self.groups.remove(name);
+        if let Some(deadline) = self.timer_of.remove(name) {
+            self.timers.remove(&(deadline, name.to_owned()));
+        }
+    }
+
+    /// Runs `work` on a group, then whatever is due in it, and sets its timer anew.
+    fn with_group<T>(
+        &mut self,
+        name: &str,
+        now_ms: i64,
+        work: impl FnOnce(&mut Group, &mut Context<'_>) -> T,
+    ) -> Option<T> {
+        let group = self.groups.get_mut(name)?;
+        let mut cx = Context {
+            out: &mut self.out,
+            options: &self.options,
+            now_ms,
+        };
+        let result = work(group, &mut cx);
+        // One timer may set the next, already due one (a delay of 0); a chain of them is short.
+        for _ in 0..4 {
+            if group.deadline_ms().is_none_or(|due| due > now_ms) {
+                break;
+            }
+            group.expire(&mut cx);
+        }
+        let (deadline, vacant) = (group.deadline_ms(), group.is_vacant());
+        if vacant {
+            self.forget_group(name);
+        } else if self.timer_of.get(name).copied() != deadline {
+            self.set_timer(name, deadline);
+        }
+        Some(result)
+    }
+
+    fn set_timer(&mut self, name: &str, deadline: Option<i64>) {
+        let old = match deadline {
+            Some(deadline) => self.timer_of.insert(name.to_owned(), deadline),
+            None => self.timer_of.remove(name),
+        };
+        if let Some(old) = old {
+            self.timers.remove(&(old, name.to_owned()));
+        }
+        if let Some(deadline) = deadline {
+            self.timers.insert((deadline, name.to_owned()));
+        }
+    }
+}
+
+impl Group {
+    /// Takes the state over that a record holds. Sessions start when loading ends.
+    fn restore(&mut self, metadata: records::GroupMetadata) {
+        let protocol = metadata.protocol.clone().unwrap_or_default();
+        self.phase = if metadata.members.is_empty() {
+            Phase::Empty
+        } else {
+            Phase::Stable
+        };
+        self.generation = metadata.generation;
+        self.protocol_type = Some(metadata.protocol_type).filter(|name| !name.is_empty());
+        self.protocol = metadata.protocol;
+        self.leader = metadata.leader;
+        self.state_ms = metadata.state_timestamp.max(0);
+        for record in metadata.members {
+            let member = record.into_member(&protocol);
+            if let Some(instance) = &member.instance {
+                self.statics.insert(instance.clone(), member.id.clone());
+            }
+            self.members.insert(member.id.clone(), member);
+        }
+    }
+}
+
+fn check_join_fields(request: &JoinRequest, options: &GroupOptions) -> Result<(), GroupError> {
+    const LONGEST: usize = i16::MAX as usize;
+    if request.group.is_empty() || request.group.len() > LONGEST {
+        return Err(GroupError::InvalidGroupId);
+    }
+    let session = options.session_min_ms..=options.session_max_ms;
+    if !session.contains(&request.session_timeout_ms) {
+        return Err(GroupError::InvalidSessionTimeout);
+    }
+    let names = request
+        .protocols
+        .iter()
+        .map(|(name, _)| name)
+        .chain([&request.protocol_type]);
+    let too_long = names
+        .chain(&request.group_instance_id)
+        .any(|name| name.len() > LONGEST);
+    if too_long {
+        Err(GroupError::InvalidRequest)
+    } else {
+        Ok(())
+    }
+}
+
+/// The reply that refuses a request as a whole.
+fn refusal(request: Request, error: GroupError) -> Reply {
+    match request {
+        Request::Join(join) => Reply::Join(Err(crate::JoinRefusal {
+            error,
+            member_id: join.member_id,
+        })),
+        Request::Sync(_) => Reply::Sync(Err(error)),
+        Request::Heartbeat { .. } => Reply::Heartbeat(Err(error)),
+        Request::Leave { .. } => Reply::Leave(Err(error)),
+        Request::CommitOffsets { offsets, .. } => {
+            let refused = offsets
+                .into_iter()
+                .map(|(topic, p, _)| (topic, p, Err(error)));
+            Reply::CommitOffsets(refused.collect())
+        }
+        Request::FetchOffsets { .. } => Reply::FetchOffsets(Err(error)),
+        Request::Describe { .. } => Reply::Describe(Err(error)),
+        Request::List { .. } => Reply::List(Err(error)),
+        Request::DeleteGroups { groups } => Reply::DeleteGroups(
+            groups
+                .into_iter()
+                .map(|group| (group, Err(error)))
+                .collect(),
+        ),
+    }
+}

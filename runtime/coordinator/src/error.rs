@@ -1,0 +1,59 @@
+//! Why a group request is refused; each has one Kafka error code.
+
+/// The refusals of the group protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum GroupError {
+    #[error("the committed metadata is too long")]
+    OffsetMetadataTooLarge,
+    #[error("the coordinator is still loading its groups")]
+    CoordinatorLoadInProgress,
+    #[error("the coordinator is not available")]
+    CoordinatorNotAvailable,
+    #[error("the generation is not the group's current one")]
+    IllegalGeneration,
+    #[error("the member's protocols have nothing in common with the group's")]
+    InconsistentGroupProtocol,
+    #[error("the group id is not valid")]
+    InvalidGroupId,
+    #[error("the member is not known in this generation")]
+    UnknownMemberId,
+    #[error("the session timeout is outside of what the broker allows")]
+    InvalidSessionTimeout,
+    #[error("the group is rebalancing; rejoin is needed")]
+    RebalanceInProgress,
+    #[error("the request is not valid")]
+    InvalidRequest,
+    #[error("the group still has members")]
+    NonEmptyGroup,
+    #[error("the group does not exist")]
+    GroupIdNotFound,
+    #[error("the group needs a member id before it takes the member in")]
+    MemberIdRequired,
+    #[error("the group is full")]
+    GroupMaxSizeReached,
+    #[error("another member with this instance id has taken its place")]
+    FencedInstanceId,
+}
+
+impl GroupError {
+    /// Kafka's error code.
+    pub fn code(self) -> i16 {
+        match self {
+            GroupError::OffsetMetadataTooLarge => 12,
+            GroupError::CoordinatorLoadInProgress => 14,
+            GroupError::CoordinatorNotAvailable => 15,
+            GroupError::IllegalGeneration => 22,
+            GroupError::InconsistentGroupProtocol => 23,
+            GroupError::InvalidGroupId => 24,
+            GroupError::UnknownMemberId => 25,
+            GroupError::InvalidSessionTimeout => 26,
+            GroupError::RebalanceInProgress => 27,
+            GroupError::InvalidRequest => 42,
+            GroupError::NonEmptyGroup => 68,
+            GroupError::GroupIdNotFound => 69,
+            GroupError::MemberIdRequired => 79,
+            GroupError::GroupMaxSizeReached => 81,
+            GroupError::FencedInstanceId => 82,
+        }
+    }
+}

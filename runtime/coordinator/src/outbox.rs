@@ -1,0 +1,90 @@
+//! Where effects gather while a request is worked on, and what waits for an append.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use crate::error::GroupError;
+use crate::request::{AppendId, Effect, GroupOptions, Joined, OffsetAndMetadata, Reply, Token};
+
+/// What to do once an append's outcome is known.
+#[derive(Clone, Debug)]
+pub(crate) enum Pending {
+    /// The leader's assignment of this generation.
+    Assignment { group: String, generation: i32 },
+    /// A static member's new id, answered once it is stored.
+    Replacement { token: Token, joined: Joined },
+    Commit {
+        token: Token,
+        group: String,
+        offsets: Vec<Commit>,
+    },
+    Delete {
+        token: Token,
+        groups: Vec<(String, Result<(), GroupError>)>,
+    },
+    /// Tombstones of offsets whose time or topic is over.
+    Expired {
+        group: String,
+        offsets: Vec<(String, i32)>,
+        whole_group: bool,
+    },
+    /// Nothing waits; a loss is made good by the group's next record.
+    Nothing,
+}
+
+/// One entry of a commit request: refused at once, or part of the append.
+pub(crate) type Commit = (String, i32, Result<OffsetAndMetadata, GroupError>);
+
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    effects: Vec<Effect>,
+    /// Tokens not answered yet. A reply to any other token is dropped, which is what makes
+    /// "exactly once" hold whatever the state machine does.
+    waiting: BTreeSet<Token>,
+    appends: BTreeMap<AppendId, Pending>,
+    next_append: AppendId,
+}
+
+impl Outbox {
+    pub(crate) fn expect(&mut self, token: Token) {
+        self.waiting.insert(token);
+    }
+
+    pub(crate) fn forget(&mut self, token: Token) {
+        self.waiting.remove(&token);
+    }
+
+    pub(crate) fn reply(&mut self, token: Token, reply: Reply) {
+        if self.waiting.remove(&token) {
+            self.effects.push(Effect::Reply(token, reply));
+        }
+    }
+
+    pub(crate) fn append(
+        &mut self,
+        records: Vec<(Bytes, Option<Bytes>)>,
+        pending: Pending,
+    ) -> AppendId {
+        let id = self.next_append;
+        self.next_append += 1;
+        self.appends.insert(id, pending);
+        self.effects.push(Effect::Append { id, records });
+        id
+    }
+
+    pub(crate) fn take_pending(&mut self, id: AppendId) -> Option<Pending> {
+        self.appends.remove(&id)
+    }
+
+    pub(crate) fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+}
+
+/// What a group needs from around it while it works.
+pub(crate) struct Context<'a> {
+    pub(crate) out: &'a mut Outbox,
+    pub(crate) options: &'a GroupOptions,
+    pub(crate) now_ms: i64,
+}

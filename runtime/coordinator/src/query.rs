@@ -1,0 +1,85 @@
+//! What can be asked of groups without changing them.
+
+use crate::group::{Group, Phase};
+use crate::request::{DescribedGroup, DescribedMember, ListedGroup, OffsetAndMetadata};
+
+const GROUP_TYPE: &str = "classic";
+
+/// Offsets by topic, then partition.
+pub(crate) type TopicOffsets = Vec<(String, Vec<(i32, Option<OffsetAndMetadata>)>)>;
+
+impl Group {
+    pub(crate) fn describe(&self) -> DescribedGroup {
+        let stable = self.phase == Phase::Stable;
+        let protocol = self.protocol.clone().filter(|_| stable).unwrap_or_default();
+        let members = self.members.values().map(|member| DescribedMember {
+            member_id: member.id.clone(),
+            group_instance_id: member.instance.clone(),
+            client_id: member.client_id.clone(),
+            client_host: member.client_host.clone(),
+            metadata: if stable {
+                member.metadata(&protocol)
+            } else {
+                Default::default()
+            },
+            assignment: if stable {
+                member.assignment.clone()
+            } else {
+                Default::default()
+            },
+        });
+        DescribedGroup {
+            group: self.name.clone(),
+            state: self.state(),
+            generation: self.generation,
+            protocol_type: self.protocol_type.clone().unwrap_or_default(),
+            members: members.collect(),
+            protocol,
+        }
+    }
+
+    pub(crate) fn list(&self, states: &[String], types: &[String]) -> Option<ListedGroup> {
+        let state = self.state();
+        let passes = |filter: &[String], name: &str| {
+            filter.is_empty()
+                || filter
+                    .iter()
+                    .any(|wanted| wanted.eq_ignore_ascii_case(name))
+        };
+        (passes(states, state.as_str()) && passes(types, GROUP_TYPE)).then(|| ListedGroup {
+            group: self.name.clone(),
+            protocol_type: self.protocol_type.clone().unwrap_or_default(),
+            state,
+            group_type: GROUP_TYPE,
+        })
+    }
+
+    pub(crate) fn all_offsets(&self) -> TopicOffsets {
+        let mut topics: TopicOffsets = Vec::new();
+        for ((topic, partition), offset) in &self.offsets {
+            let entry = (*partition, Some(offset.clone()));
+            match topics.last_mut() {
+                Some((last, partitions)) if last == topic => partitions.push(entry),
+                _ => topics.push((topic.clone(), vec![entry])),
+            }
+        }
+        topics
+    }
+}
+
+/// The asked offsets of a group that may not be there, in the order asked.
+pub(crate) fn asked_offsets(group: Option<&Group>, asked: Vec<(String, Vec<i32>)>) -> TopicOffsets {
+    let find = |topic: &str, partition: i32| {
+        group.and_then(|group| group.offsets.get(&(topic.to_owned(), partition)).cloned())
+    };
+    asked
+        .into_iter()
+        .map(|(topic, partitions)| {
+            let found = partitions
+                .into_iter()
+                .map(|p| (p, find(&topic, p)))
+                .collect();
+            (topic, found)
+        })
+        .collect()
+}

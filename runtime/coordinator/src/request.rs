@@ -1,0 +1,252 @@
+//! What the host asks, what it is told, and what it must do.
+
+use bytes::Bytes;
+
+use crate::error::GroupError;
+
+/// The host's handle of one waiting request; unique among those that wait.
+pub type Token = u64;
+
+/// Names one append until its outcome is told.
+pub type AppendId = u64;
+
+/// Bounds and delays, from the broker's configuration.
+#[derive(Clone, Debug)]
+pub struct GroupOptions {
+    /// How long an empty group waits for more members (`group.initial.rebalance.delay.ms`).
+    pub initial_rebalance_delay_ms: i64,
+    pub session_min_ms: i32,
+    pub session_max_ms: i32,
+    /// Longest note of a committed offset, in bytes.
+    pub offset_metadata_max: usize,
+    pub max_group_size: usize,
+    /// How long the offsets of a group without members are kept, in milliseconds.
+    pub offsets_retention_ms: i64,
+}
+
+impl Default for GroupOptions {
+    fn default() -> GroupOptions {
+        GroupOptions {
+            initial_rebalance_delay_ms: 3_000,
+            session_min_ms: 6_000,
+            session_max_ms: 1_800_000,
+            offset_metadata_max: 4096,
+            max_group_size: i32::MAX as usize,
+            offsets_retention_ms: 7 * 24 * 3_600_000,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Request {
+    Join(JoinRequest),
+    Sync(SyncRequest),
+    Heartbeat {
+        group: String,
+        generation: i32,
+        member_id: String,
+        group_instance_id: Option<String>,
+    },
+    Leave {
+        group: String,
+        members: Vec<LeavingMember>,
+    },
+    /// Generation -1 with an empty member id is a consumer that only stores offsets.
+    CommitOffsets {
+        group: String,
+        generation: i32,
+        member_id: String,
+        group_instance_id: Option<String>,
+        offsets: Vec<(String, i32, OffsetAndMetadata)>,
+    },
+    /// `None` asks for all offsets of the group.
+    FetchOffsets {
+        group: String,
+        topics: Option<Vec<(String, Vec<i32>)>>,
+    },
+    Describe {
+        group: String,
+    },
+    /// Empty filters let everything through; names compare without case.
+    List {
+        states_filter: Vec<String>,
+        types_filter: Vec<String>,
+    },
+    DeleteGroups {
+        groups: Vec<String>,
+    },
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct JoinRequest {
+    pub group: String,
+    /// Empty for a member that has no id yet.
+    pub member_id: String,
+    pub group_instance_id: Option<String>,
+    pub client_id: String,
+    pub client_host: String,
+    pub session_timeout_ms: i32,
+    /// Not positive (version 0 has none): the session timeout stands in.
+    pub rebalance_timeout_ms: i32,
+    pub protocol_type: String,
+    /// In the member's order of preference.
+    pub protocols: Vec<(String, Bytes)>,
+    /// Version 4 and above: a new dynamic member must come back with the id it is given.
+    pub require_known_member: bool,
+    /// Version 9 and above: the leader understands `skip_assignment`.
+    pub supports_skip_assignment: bool,
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct SyncRequest {
+    pub group: String,
+    pub generation: i32,
+    pub member_id: String,
+    pub group_instance_id: Option<String>,
+    /// Version 5 and above.
+    pub protocol_type: Option<String>,
+    pub protocol_name: Option<String>,
+    /// From the leader: what each member gets.
+    pub assignments: Vec<(String, Bytes)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeavingMember {
+    /// May be empty when the instance id is given.
+    pub member_id: String,
+    pub group_instance_id: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OffsetAndMetadata {
+    pub offset: i64,
+    /// -1 when the consumer does not know it.
+    pub leader_epoch: i32,
+    pub metadata: String,
+    pub commit_timestamp: i64,
+    /// Only of records written by old brokers.
+    pub expire_timestamp: Option<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    Reply(Token, Reply),
+    /// Append these (key, value) records to the partition, all or none, then tell the outcome to
+    /// [`crate::Coordinator::appended`]. A value of `None` is a tombstone.
+    Append {
+        id: AppendId,
+        records: Vec<(Bytes, Option<Bytes>)>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    Join(Result<Joined, JoinRefusal>),
+    Sync(Result<Synced, GroupError>),
+    Heartbeat(Result<(), GroupError>),
+    /// The outer error is the whole request's. Versions 0 to 2 show the one member's error there.
+    Leave(Result<Vec<LeftMember>, GroupError>),
+    /// One entry per entry of the request, in its order.
+    CommitOffsets(Vec<(String, i32, Result<(), GroupError>)>),
+    /// `None`: nothing is committed there (offset -1 on the wire).
+    FetchOffsets(Result<Vec<(String, Vec<(i32, Option<OffsetAndMetadata>)>)>, GroupError>),
+    /// `GroupIdNotFound` is state `Dead` without an error before version 6.
+    Describe(Result<DescribedGroup, GroupError>),
+    List(Result<Vec<ListedGroup>, GroupError>),
+    DeleteGroups(Vec<(String, Result<(), GroupError>)>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    pub generation: i32,
+    pub protocol_type: String,
+    pub protocol_name: String,
+    pub leader: String,
+    pub member_id: String,
+    /// Everyone's metadata for the chosen protocol, to the leader only.
+    pub members: Vec<JoinedMember>,
+    /// The leader need not assign: the group keeps what it has.
+    pub skip_assignment: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinedMember {
+    pub member_id: String,
+    pub group_instance_id: Option<String>,
+    pub metadata: Bytes,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinRefusal {
+    pub error: GroupError,
+    /// The id to come back with on `MemberIdRequired`; else the request's own.
+    pub member_id: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Synced {
+    pub protocol_type: String,
+    pub protocol_name: String,
+    pub assignment: Bytes,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftMember {
+    pub member_id: String,
+    pub group_instance_id: Option<String>,
+    pub result: Result<(), GroupError>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupState {
+    Empty,
+    PreparingRebalance,
+    CompletingRebalance,
+    Stable,
+    Dead,
+}
+
+impl GroupState {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            GroupState::Empty => "Empty",
+            GroupState::PreparingRebalance => "PreparingRebalance",
+            GroupState::CompletingRebalance => "CompletingRebalance",
+            GroupState::Stable => "Stable",
+            GroupState::Dead => "Dead",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedGroup {
+    pub group: String,
+    pub state: GroupState,
+    pub generation: i32,
+    pub protocol_type: String,
+    /// Empty unless stable.
+    pub protocol: String,
+    pub members: Vec<DescribedMember>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedMember {
+    pub member_id: String,
+    pub group_instance_id: Option<String>,
+    pub client_id: String,
+    pub client_host: String,
+    /// Empty unless stable, like the assignment.
+    pub metadata: Bytes,
+    pub assignment: Bytes,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedGroup {
+    pub group: String,
+    pub protocol_type: String,
+    pub state: GroupState,
+    /// `classic`, the only type there is so far.
+    pub group_type: &'static str,
+}
