@@ -128,13 +128,12 @@ def consume(broker, topic):
     """Every record of a topic, from the beginning to the end of each partition."""
     consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "demo", "enable.partition.eof": True})
     consumer.assign([TopicPartition(topic, p, 0) for p in range(PARTITIONS)])
-    ended = set()
+    ended, deadline = set(), time.monotonic() + 120
     try:
         while len(ended) < PARTITIONS:
-            messages = consumer.consume(10000, 30)
-            if not messages:
-                raise SystemExit(f"{topic}: no end of partitions {set(range(PARTITIONS)) - ended} in 30 s")
-            for message in messages:
+            if time.monotonic() > deadline:
+                raise SystemExit(f"{topic}: no end of partitions {set(range(PARTITIONS)) - ended} in two minutes")
+            for message in consumer.consume(10000, 0.1):
                 if not message.error():
                     yield json.loads(message.value())
                 elif message.error().code() == KafkaError._PARTITION_EOF:

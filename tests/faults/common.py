@@ -2,6 +2,7 @@
 
 import pathlib
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "clients"))
 
@@ -24,12 +25,12 @@ def read_all(bootstrap, topic, partition, timeout=60.0):
     try:
         low, _ = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout)
         consumer.assign([TopicPartition(topic, partition, low)])
-        found = []
+        found, deadline = [], time.monotonic() + timeout
         while True:
-            messages = consumer.consume(1000, timeout)
-            if not messages:
+            if time.monotonic() > deadline:
                 raise TimeoutError(f"{topic}-{partition}: no end after {len(found)} records")
-            for message in messages:
+            # Waits for all 1000 or the whole time, so the time is short.
+            for message in consumer.consume(1000, 0.1):
                 if not message.error():
                     found.append((message.offset(), message.key(), message.value()))
                 elif message.error().code() == KafkaError._PARTITION_EOF:
