@@ -21,7 +21,7 @@ def create(bootstrap, name, partitions=1, configs=None):
 def read_all(bootstrap, topic, partition, timeout=60.0):
     """[(offset, key, value)] of a partition, from its start to the end that it has now."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader", "enable.partition.eof": True,
-                         "auto.offset.reset": "error", "fetch.wait.max.ms": 50})
+                         "auto.offset.reset": "error", "fetch.wait.max.ms": 50, "log_level": 2})
     try:
         low, _ = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout)
         consumer.assign([TopicPartition(topic, partition, low)])

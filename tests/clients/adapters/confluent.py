@@ -14,7 +14,7 @@ SPECIAL = {"beginning": 0, "end": 1}
 class Client(BaseClient):
     def __init__(self, context):
         super().__init__(context)
-        self.admin = AdminClient({"bootstrap.servers": context.bootstrap})
+        self.admin = AdminClient({"bootstrap.servers": context.bootstrap, "log_level": 2})
 
     def create_topic(self, name, partitions=1, configs=None):
         made = self.admin.create_topics([NewTopic(name, partitions, 1, config=configs or {})])
@@ -29,7 +29,7 @@ class Client(BaseClient):
     def produce(self, topic, sends, codec="none", idempotent=False):
         producer = Producer({"bootstrap.servers": self.context.bootstrap, "compression.type": codec,
                              "enable.idempotence": idempotent, "acks": "all", "linger.ms": 20,
-                             "message.timeout.ms": 30000})
+                             "message.timeout.ms": 30000, "log_level": 2})
         offsets, errors = [None] * len(sends), []
 
         def delivered(index):
@@ -75,6 +75,8 @@ class ConfluentMember(PollingMember):
             "bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest",
             "enable.auto.commit": auto_commit, "auto.commit.interval.ms": 200, "heartbeat.interval.ms": 500,
             "session.timeout.ms": 10000, "fetch.wait.max.ms": 100, "partition.assignment.strategy": "range",
+            # A restarting broker is not news; what goes wrong comes as an error.
+            "log_level": 2, "reconnect.backoff.max.ms": 500,
         })
         self.topics, self.start_at = topics, start
         self.held = set()
