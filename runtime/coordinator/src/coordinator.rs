@@ -153,7 +153,7 @@ impl Coordinator {
                 offsets,
                 whole_group,
             }) => {
-                self.expired(&group, &offsets, whole_group && ok, ok, now_ms);
+                self.expired(&group, &offsets, whole_group, ok, now_ms);
             }
             Some(Pending::Nothing) | None => {}
         }
@@ -426,16 +426,19 @@ impl Coordinator {
         &mut self,
         name: &str,
         offsets: &[(String, i32)],
-        forget: bool,
+        whole_group: bool,
         ok: bool,
         now_ms: i64,
     ) {
-        if forget {
+        if whole_group && ok {
             self.forget_group(name);
             return;
         }
         self.with_group(name, now_ms, |group, _| {
-            group.deleting = false;
+            // Only what this append held off: a deletion of the group may be on its way behind it.
+            if whole_group {
+                group.deleting = false;
+            }
             for key in offsets.iter().filter(|_| ok) {
                 group.offsets.remove(key);
             }

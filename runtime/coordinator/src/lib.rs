@@ -39,7 +39,7 @@ pub use error::GroupError;
 pub use request::{
     AppendId, DescribedGroup, DescribedMember, Effect, GroupOptions, GroupState, JoinRefusal,
     JoinRequest, Joined, JoinedMember, LeavingMember, LeftMember, ListedGroup, OffsetAndMetadata,
-    Reply, Request, SyncRequest, Synced, Token,
+    Reply, Request, SyncRequest, Synced, Token, TopicOffsets,
 };
 
 /// The partition of `__consumer_offsets` that holds a group: Java's `hashCode` of the name, made

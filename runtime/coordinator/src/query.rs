@@ -1,12 +1,9 @@
 //! What can be asked of groups without changing them.
 
 use crate::group::{Group, Phase};
-use crate::request::{DescribedGroup, DescribedMember, ListedGroup, OffsetAndMetadata};
+use crate::request::{DescribedGroup, DescribedMember, ListedGroup, TopicOffsets};
 
 const GROUP_TYPE: &str = "classic";
-
-/// Offsets by topic, then partition.
-pub(crate) type TopicOffsets = Vec<(String, Vec<(i32, Option<OffsetAndMetadata>)>)>;
 
 impl Group {
     pub(crate) fn describe(&self) -> DescribedGroup {

@@ -150,12 +150,15 @@ pub enum Reply {
     /// One entry per entry of the request, in its order.
     CommitOffsets(Vec<(String, i32, Result<(), GroupError>)>),
     /// `None`: nothing is committed there (offset -1 on the wire).
-    FetchOffsets(Result<Vec<(String, Vec<(i32, Option<OffsetAndMetadata>)>)>, GroupError>),
+    FetchOffsets(Result<TopicOffsets, GroupError>),
     /// `GroupIdNotFound` is state `Dead` without an error before version 6.
     Describe(Result<DescribedGroup, GroupError>),
     List(Result<Vec<ListedGroup>, GroupError>),
     DeleteGroups(Vec<(String, Result<(), GroupError>)>),
 }
+
+/// Offsets by topic, then partition; `None` where nothing is committed.
+pub type TopicOffsets = Vec<(String, Vec<(i32, Option<OffsetAndMetadata>)>)>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joined {
