@@ -1,11 +1,79 @@
-//! The admin port: health, metrics, plugins.
+//! The admin port: health, metrics, plugins. HTTP with JSON; every error is `{"error": "<sentence>"}`.
+
+mod auth;
+mod plugins;
+mod scrape;
+mod status;
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::Router;
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, put};
+use serde_json::json;
 
 use crate::broker::Broker;
 
-pub(crate) fn router(_broker: Arc<Broker>) -> Router {
+use self::auth::Guard;
+
+/// Everything under the admin port.
+pub(crate) fn router(broker: Arc<Broker>) -> Router {
+    let guard = Guard::new(broker.config.admin_token.as_deref());
     Router::new()
+        .route("/metrics", get(scrape::metrics))
+        .route("/v1/status", get(status::status))
+        .route("/v1/plugins", get(plugins::list))
+        .route(
+            "/v1/plugins/{name}",
+            get(plugins::show).delete(plugins::remove_all),
+        )
+        .route(
+            "/v1/plugins/{name}/{version}",
+            put(plugins::push).delete(plugins::remove_version),
+        )
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(middleware::from_fn_with_state(guard, auth::check))
+        // After the layer: these two are asked by things that have no token.
+        .route("/healthz", get(status::healthy))
+        .route("/readyz", get(status::ready))
+        .with_state(broker)
+}
+
+/// An answer that is not a success.
+struct Refused {
+    status: StatusCode,
+    sentence: String,
+}
+
+impl Refused {
+    fn new(status: StatusCode, sentence: impl ToString) -> Refused {
+        Refused {
+            status,
+            sentence: sentence.to_string(),
+        }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.status, Json(json!({ "error": self.sentence }))).into_response()
+    }
+}
+
+async fn not_found() -> Refused {
+    Refused::new(
+        StatusCode::NOT_FOUND,
+        "there is nothing here: try /healthz, /readyz, /metrics, /v1/status or /v1/plugins",
+    )
+}
+
+async fn not_allowed() -> Refused {
+    Refused::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this path does not take that method",
+    )
 }

@@ -5,6 +5,8 @@
 //! know is named in a warning; a value it cannot use is an error with the key, the value and what is expected.
 
 mod address;
+#[cfg(test)]
+mod docs;
 mod file;
 mod gap;
 mod keys;

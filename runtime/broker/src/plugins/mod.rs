@@ -1,48 +1,91 @@
 //! Plugins of a broker: uploading, storing, binding, and the chains that stand on topics.
+//!
+//! Names, versions and digests are in the cluster image; bytes are in `__tidegate_plugins`; what is compiled and bound is
+//! this broker's own and is made again at each start. A chain that names something not bound here yet is
+//! [`ChainSlot::Unavailable`](crate::topics::ChainSlot), and is made on a thread of this module's own.
 
+mod bindings;
+mod check;
+mod chunk;
+mod declare;
+mod prepare;
+mod report;
+mod rules;
+mod store;
+mod upload;
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
-use bytes::Bytes;
+use tidegate_metadata::Image;
 use tidegate_metadata::config::TopicConfig;
-use tidegate_metadata::{Command, Image};
-use tidegate_plugin::{Engine, EngineError};
+use tidegate_plugin::{Binding, Digest, Engine, EngineError, EngineOptions, Limits, Plugin};
+use tokio::sync::{OwnedMutexGuard, Semaphore};
 
 use crate::broker::Broker;
 use crate::config::ServerConfig;
 use crate::topics::TopicChains;
 
+use self::bindings::{Bindings, Stand};
+use self::store::Sha;
+
+pub(crate) use self::report::BindingReport;
+pub(crate) use self::upload::{RemoveError, UploadError, Uploaded};
+
 /// The topic that holds the plugins' bytes.
 pub(crate) const PLUGINS_TOPIC: &str = "__tidegate_plugins";
 
+/// Compilations and trials at one time. A plugin that makes them slow must not fill the blocking threads.
+const WORKERS: usize = 2;
+
 pub(crate) struct PluginService {
     engine: Engine,
-}
-
-/// What a push did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Uploaded {
-    pub(crate) digest: [u8; 32],
-    /// The same bytes were there under this name and version.
-    pub(crate) already: bool,
-}
-
-/// Why a push was not accepted; each is a sentence.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum UploadError {
-    #[error("{0}")]
-    Invalid(String),
-    #[error("{0}")]
-    Conflict(String),
-    /// Worth trying again.
-    #[error("{0}")]
-    Unavailable(String),
+    limits: Limits,
+    max_upload_bytes: usize,
+    prepare_timeout: Duration,
+    /// The configuration file's part of every topic's settings.
+    defaults: BTreeMap<String, String>,
+    bindings: Bindings,
+    /// Digests whose bytes are whole in the topic.
+    stored: Mutex<HashSet<Sha>>,
+    uploads: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
+    workers: Arc<Semaphore>,
+    /// Wakes the thread that makes what chains miss.
+    wake: OnceLock<SyncSender<()>>,
+    recovered: AtomicBool,
 }
 
 impl PluginService {
-    pub(crate) fn new(_config: &ServerConfig) -> Result<Arc<PluginService>, EngineError> {
-        let engine = Engine::new(Default::default())?;
-        Ok(Arc::new(PluginService { engine }))
+    pub(crate) fn new(config: &ServerConfig) -> Result<Arc<PluginService>, EngineError> {
+        let options = &config.plugin_engine;
+        let engine = Engine::new(EngineOptions {
+            pool_threads: options.pool_threads,
+            pool_queue: options.pool_queue,
+            max_instances: options.max_instances,
+            max_memory_bytes: options
+                .max_memory_bytes
+                .max(config.plugin_limits.memory_bytes),
+            max_upload_bytes: options.max_upload_bytes,
+            ..EngineOptions::default()
+        })?;
+        Ok(Arc::new(PluginService {
+            engine,
+            limits: config.plugin_limits.clone(),
+            max_upload_bytes: options.max_upload_bytes,
+            prepare_timeout: Duration::from_millis(options.prepare_timeout_ms),
+            defaults: config.topic_defaults.clone(),
+            bindings: Bindings::default(),
+            stored: Mutex::default(),
+            uploads: tokio::sync::Mutex::default(),
+            turn: Arc::default(),
+            workers: Arc::new(Semaphore::new(WORKERS)),
+            wake: OnceLock::new(),
+            recovered: AtomicBool::new(false),
+        }))
     }
 
     /// Shared with the partitions.
@@ -50,57 +93,119 @@ impl PluginService {
         &self.engine
     }
 
-    /// Called once, when the broker is made: background work finds it through a weak reference.
-    pub(crate) fn attach(&self, _broker: &Arc<Broker>) {}
-
-    /// Compiles what the image's bindings need; after it `chains` gives `Ready` for all that can be ready.
-    pub(crate) async fn recover(&self, _broker: &Arc<Broker>) {}
-
-    /// Plugins and topics of the configuration file, applied where they are not so yet. Errors are sentences.
-    pub(crate) async fn apply_declarations(&self, _broker: &Arc<Broker>) -> Result<(), String> {
-        Ok(())
+    pub(crate) fn max_upload_bytes(&self) -> usize {
+        self.max_upload_bytes
     }
 
-    pub(crate) async fn upload(
+    /// Whether the start has come past [`recover`](Self::recover).
+    pub(crate) fn recovered(&self) -> bool {
+        self.recovered.load(Ordering::Acquire)
+    }
+
+    /// Reads which plugins are stored and makes what the image's chains need. To be awaited once, after `attach` and
+    /// before the broker listens: what can be ready is ready after it.
+    pub(crate) async fn recover(&self, broker: &Arc<Broker>) {
+        let (service, theirs) = (broker.plugins.clone(), broker.clone());
+        let done = tokio::task::spawn_blocking(move || {
+            match store::complete(&theirs) {
+                Ok(stored) => service.stored().extend(stored),
+                Err(why) => tracing::error!(why, "plugins that are not compiled yet cannot run"),
+            }
+            service.prepare(&theirs);
+        });
+        if done.await.is_ok() {
+            self.recovered.store(true, Ordering::Release);
+        }
+    }
+
+    /// What stands on a topic now. Never blocks: what is missing is made in the background, and the topic gets it then.
+    pub(crate) fn chains(&self, topic: &str, config: &TopicConfig, image: &Image) -> TopicChains {
+        let (chains, missing) = self.bindings.chains(topic, config, image);
+        if missing && let Some(wake) = self.wake.get() {
+            // A full channel already holds a wake-up.
+            let _ = wake.try_send(());
+        }
+        chains
+    }
+
+    /// Held across a check and the proposal that follows it, so that two changes cannot each pass and together break
+    /// rule 22.
+    pub(crate) async fn change_turn(&self) -> OwnedMutexGuard<()> {
+        self.turn.clone().lock_owned().await
+    }
+
+    fn resolve(
         &self,
-        _broker: &Arc<Broker>,
-        _name: &str,
-        _version: &str,
-        _wasm: Bytes,
-    ) -> Result<Uploaded, UploadError> {
-        Err(UploadError::Unavailable("not built yet".into()))
+        image: &Image,
+        own: &BTreeMap<String, String>,
+    ) -> Result<TopicConfig, String> {
+        let mut broker = self.defaults.clone();
+        broker.extend(
+            image
+                .broker_configs
+                .iter()
+                .map(|(k, v)| (k.clone(), v.clone())),
+        );
+        TopicConfig::resolve(own, &broker).map_err(|error| error.to_string())
     }
 
-    /// What stands on a topic now. Never blocks.
-    pub(crate) fn chains(&self, _topic: &str, _config: &TopicConfig, _image: &Image) -> TopicChains {
-        TopicChains::default()
+    /// The binding for one stand, made if it is not there. Blocks: it may read, compile and run the plugin.
+    fn make(&self, broker: &Broker, stand: &Stand) -> Result<Arc<Binding>, String> {
+        if let Some(binding) = self.bindings.get(&stand.key) {
+            return Ok(binding);
+        }
+        let plugin = self.plugin(broker, bindings::digest(&stand.key))?;
+        let bound = self.engine.bind(&plugin, stand.key.spec(&self.limits));
+        let binding = bound.map_err(|error| {
+            format!(
+                "plugin `{}` in the chain of topic `{}`: {error}",
+                stand.key.alias, stand.key.topic
+            )
+        })?;
+        Ok(self.bindings.insert(stand.key.clone(), binding))
     }
 
-    /// Whether a command that is about to be proposed leaves every topic with chains that can run: call it before
-    /// proposing `CreateTopic`, `SetTopicConfigs`, `SetBrokerConfigs`. Missing exact targets of routers are created
-    /// unless `validate_only`. The error is a sentence.
-    pub(crate) async fn check_command(
+    /// The loaded plugin. Blocks when it has to be read and compiled.
+    fn plugin(&self, broker: &Broker, digest: Digest) -> Result<Arc<Plugin>, String> {
+        if let Some(plugin) = self.engine.plugin(&digest) {
+            return Ok(plugin);
+        }
+        let bytes = store::read(broker, digest.0, self.max_upload_bytes)?
+            .ok_or_else(|| format!("the bytes of plugin sha256:{digest} are not on this broker"))?;
+        self.engine.load(&bytes).map_err(|error| error.to_string())
+    }
+
+    /// Runs something that compiles or tries a plugin, in bounded time and with few of them at once.
+    async fn work<T: Send + 'static>(
         &self,
-        _broker: &Arc<Broker>,
-        _command: &Command,
-        _validate_only: bool,
-    ) -> Result<(), String> {
-        Ok(())
+        job: impl FnOnce() -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
+        let workers = self.workers.clone();
+        let all = async move {
+            let permit = workers
+                .acquire_owned()
+                .await
+                .map_err(|error| error.to_string())?;
+            // The permit goes with the job: one that outlives its time still counts.
+            let job = tokio::task::spawn_blocking(move || {
+                let result = job();
+                drop(permit);
+                result
+            });
+            job.await
+                .map_err(|_| "the broker failed at this plugin; see its log".to_owned())?
+        };
+        tokio::time::timeout(self.prepare_timeout, all)
+            .await
+            .unwrap_or_else(|_| {
+                Err(format!(
+                    "the plugin was not ready within {} ms (tidegate.plugins.prepare.timeout.ms)",
+                    self.prepare_timeout.as_millis()
+                ))
+            })
     }
 
-    /// As `check_command`, for one topic with these settings.
-    pub(crate) async fn check(
-        &self,
-        _broker: &Arc<Broker>,
-        _topic: &str,
-        _config: &TopicConfig,
-        _validate_only: bool,
-    ) -> Result<(), String> {
-        Ok(())
-    }
-
-    /// Held across `check_command` and the proposal, so that two changes cannot each pass and together break rule 22.
-    pub(crate) async fn change_turn(&self) -> tokio::sync::OwnedMutexGuard<()> {
-        Arc::new(tokio::sync::Mutex::new(())).lock_owned().await
+    fn stored(&self) -> std::sync::MutexGuard<'_, HashSet<Sha>> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,0 +1,265 @@
+//! `/v1/plugins`: list, show, push, remove.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_LENGTH;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tidegate_metadata::{PluginName, PluginVersion};
+use tidegate_plugin::{
+    BindingStats, BreakerState, ConfigKind, Description, Digest, Plugin, State as Kept,
+};
+
+use super::Refused;
+use crate::broker::Broker;
+use crate::plugins::{BindingReport, RemoveError, UploadError};
+
+/// Bindings in one answer.
+const MAX_BINDINGS: usize = 10_000;
+
+pub(super) async fn list(State(broker): State<Arc<Broker>>) -> Json<Value> {
+    let image = broker.image();
+    let rows: Vec<Value> = image
+        .plugins
+        .iter()
+        .flat_map(|(name, known)| {
+            known
+                .versions
+                .iter()
+                .map(move |(v, row)| (name, known, v, row))
+        })
+        .map(|(name, known, version, row)| {
+            let mut value = version_json(version, row, known);
+            // Only what is loaded here has told its summary; listing does not compile the rest.
+            let loaded = broker.plugins.loaded(row.digest);
+            value["name"] = json!(name);
+            value["summary"] = json!(loaded.map(|p| p.description().summary.clone()));
+            value
+        })
+        .collect();
+    Json(json!({ "plugins": rows }))
+}
+
+pub(super) async fn show(
+    State(broker): State<Arc<Broker>>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Refused> {
+    let image = broker.image();
+    let known = image.plugins.get(&name).ok_or_else(|| unknown(&name))?;
+    let versions: Vec<Value> = known
+        .versions
+        .iter()
+        .map(|(version, row)| version_json(version, row, known))
+        .collect();
+    // A plugin that cannot be loaded here is still shown: that is when somebody looks.
+    let (description, error) = match known.versions.get(&known.latest) {
+        None => (Value::Null, Value::Null),
+        Some(row) => match broker.plugins.load(&broker, row.digest).await {
+            Ok(plugin) => (description_json(&plugin), Value::Null),
+            Err(why) => (Value::Null, json!(why)),
+        },
+    };
+    let bindings: Vec<Value> = broker
+        .plugins
+        .bindings(&broker, Some(&name), MAX_BINDINGS)
+        .into_iter()
+        .map(binding_json)
+        .collect();
+    Ok(Json(json!({
+        "name": name,
+        "latest": known.latest,
+        "versions": versions,
+        "description": description,
+        "description_error": error,
+        "bindings": bindings,
+    })))
+}
+
+pub(super) async fn push(
+    State(broker): State<Arc<Broker>>,
+    Path((name, version)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    let max = broker.plugins.max_upload_bytes();
+    let too_large = || {
+        let sentence =
+            format!("a plugin has at most {max} bytes (tidegate.plugins.max.upload.bytes)");
+        Refused::new(StatusCode::PAYLOAD_TOO_LARGE, sentence)
+    };
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|len| len.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|len: u64| len > max as u64) {
+        return Err(too_large());
+    }
+    let wasm = to_bytes(body, max).await.map_err(|_| too_large())?;
+    let size = wasm.len();
+    let uploaded = broker
+        .plugins
+        .upload(&broker, &name, &version, wasm)
+        .await?;
+    let body = json!({
+        "name": name,
+        "version": version,
+        "sha256": Digest(uploaded.digest).to_string(),
+        "size": size,
+        "already": uploaded.already,
+    });
+    Ok((StatusCode::CREATED, Json(body)).into_response())
+}
+
+pub(super) async fn remove_all(
+    State(broker): State<Arc<Broker>>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Refused> {
+    broker.plugins.remove(&broker, &name, None).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn remove_version(
+    State(broker): State<Arc<Broker>>,
+    Path((name, version)): Path<(String, String)>,
+) -> Result<StatusCode, Refused> {
+    broker
+        .plugins
+        .remove(&broker, &name, Some(&version))
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl From<UploadError> for Refused {
+    fn from(error: UploadError) -> Refused {
+        let status = match error {
+            UploadError::Invalid(_) => StatusCode::BAD_REQUEST,
+            UploadError::Conflict(_) => StatusCode::CONFLICT,
+            UploadError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Refused::new(status, error)
+    }
+}
+
+impl From<RemoveError> for Refused {
+    fn from(error: RemoveError) -> Refused {
+        let status = match error {
+            RemoveError::Unknown(_) => StatusCode::NOT_FOUND,
+            RemoveError::Bound(_) => StatusCode::CONFLICT,
+            RemoveError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Refused::new(status, error)
+    }
+}
+
+fn unknown(name: &str) -> Refused {
+    Refused::new(
+        StatusCode::NOT_FOUND,
+        format!("plugin `{name}` is not uploaded"),
+    )
+}
+
+fn version_json(version: &str, row: &PluginVersion, known: &PluginName) -> Value {
+    json!({
+        "version": version,
+        "latest": known.latest == version,
+        "sha256": Digest(row.digest).to_string(),
+        "size": row.size,
+        "world": row.world,
+        "uploaded_ms": row.uploaded_ms,
+    })
+}
+
+fn description_json(plugin: &Plugin) -> Value {
+    let Description {
+        name,
+        version,
+        summary,
+        columns,
+        state,
+        config,
+    } = plugin.description();
+    let named = [
+        ("key", columns.key),
+        ("value", columns.value),
+        ("headers", columns.headers),
+        ("timestamp", columns.timestamp),
+    ];
+    let columns: Vec<&str> = named
+        .into_iter()
+        .filter(|(_, on)| *on)
+        .map(|(name, _)| name)
+        .collect();
+    let config: Vec<Value> = config
+        .iter()
+        .map(|key| {
+            json!({
+                "name": key.name,
+                "type": kind_name(key.kind),
+                "required": key.required,
+                "default": key.default,
+                "doc": key.doc,
+                "secret": key.secret,
+            })
+        })
+        .collect();
+    json!({
+        "name": name,
+        "version": version,
+        "summary": summary,
+        "world": plugin.world().as_str(),
+        "columns": columns,
+        "state": match state { Kept::None => "none", Kept::Partition => "partition" },
+        "config": config,
+    })
+}
+
+fn kind_name(kind: ConfigKind) -> &'static str {
+    match kind {
+        ConfigKind::Text => "text",
+        ConfigKind::Integer => "integer",
+        ConfigKind::Float => "float",
+        ConfigKind::Boolean => "boolean",
+    }
+}
+
+fn binding_json(report: BindingReport) -> Value {
+    let ready = report.stats.is_some();
+    let stats = report.stats.unwrap_or_default();
+    json!({
+        "topic": report.topic,
+        "side": report.side,
+        "alias": report.alias,
+        "version": report.version,
+        "ready": ready,
+        "stats": stats_json(&stats),
+        "last_error": stats.last_error,
+    })
+}
+
+fn stats_json(stats: &BindingStats) -> Value {
+    json!({
+        "records_in": stats.records_in,
+        "kept": stats.kept,
+        "dropped": stats.dropped,
+        "rejected": stats.rejected,
+        "routed": stats.routed,
+        "errors": stats.errors,
+        "calls": stats.calls,
+        "nanos": stats.nanos,
+        "traps": stats.traps,
+        "deadline_hits": stats.deadline_hits,
+        "memory_hits": stats.memory_hits,
+        "output_hits": stats.output_hits,
+        "instances": stats.instances,
+        "breaker": match stats.breaker {
+            BreakerState::Closed => "closed",
+            BreakerState::Open => "open",
+            BreakerState::HalfOpen => "half-open",
+        },
+        "counters": stats.counters,
+    })
+}

@@ -1,0 +1,211 @@
+//! `/metrics`: what is counted as it happens, and what is asked now.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
+use tidegate_plugin::{BindingStats, BreakerState};
+use tidegate_storage::StoreHealth;
+
+use super::Refused;
+use crate::broker::Broker;
+use crate::plugins::BindingReport;
+use crate::topics::Topic;
+
+/// A scrape names at most so many topics and so many bindings, in the order of their names.
+const MAX_TOPICS: usize = 500;
+const MAX_BINDINGS: usize = 500;
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+pub(super) async fn metrics(State(broker): State<Arc<Broker>>) -> Result<Response, Refused> {
+    // Asks every partition for its size and its high watermark, so not on an async worker.
+    let rendered = tokio::task::spawn_blocking(move || {
+        let metrics = broker.metrics.clone();
+        metrics.render(Snapshot::of(&broker))
+    });
+    match rendered.await {
+        Ok(Ok(text)) => Ok(([(CONTENT_TYPE, OPEN_METRICS)], text).into_response()),
+        _ => Err(Refused::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the metrics cannot be written",
+        )),
+    }
+}
+
+/// What the broker's parts know at one time.
+#[derive(Debug)]
+struct Snapshot {
+    online: bool,
+    topics: usize,
+    partitions: usize,
+    compilations: u64,
+    by_topic: Vec<TopicRow>,
+    bindings: Vec<(BindingReport, BindingStats)>,
+}
+
+#[derive(Debug)]
+struct TopicRow {
+    name: String,
+    bytes: u64,
+    /// Records ever appended and committed, over all partitions: the high watermarks' sum.
+    offsets: i64,
+}
+
+impl Snapshot {
+    fn of(broker: &Broker) -> Snapshot {
+        let image = broker.image();
+        let bindings = broker.plugins.bindings(broker, None, MAX_BINDINGS);
+        Snapshot {
+            online: matches!(broker.log.health(), StoreHealth::Online),
+            topics: image.topics.len(),
+            partitions: image.partition_count(),
+            compilations: broker.plugins.engine().compilations(),
+            by_topic: image
+                .topics
+                .keys()
+                .filter_map(|name| broker.topics.get(name))
+                .take(MAX_TOPICS)
+                .map(|topic| TopicRow::of(&topic))
+                .collect(),
+            bindings: bindings
+                .into_iter()
+                .filter_map(|mut report| {
+                    let stats = report.stats.take()?;
+                    Some((report, stats))
+                })
+                .collect(),
+        }
+    }
+}
+
+impl TopicRow {
+    fn of(topic: &Topic) -> TopicRow {
+        let partitions = topic.partitions();
+        TopicRow {
+            name: topic.settings.name().to_owned(),
+            bytes: partitions
+                .iter()
+                .map(|partition| partition.size_bytes())
+                .sum(),
+            offsets: partitions
+                .iter()
+                .map(|partition| partition.high_watermark())
+                .sum(),
+        }
+    }
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut gauge = |name: &str, help: &str, value: i64| {
+            let metric = ConstGauge::new(value);
+            metric.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+        };
+        gauge(
+            "store_online",
+            "1 while the store takes writes",
+            i64::from(self.online),
+        )?;
+        gauge("topics", "Topics in the cluster", signed(self.topics))?;
+        gauge(
+            "partitions",
+            "Partitions in the cluster",
+            signed(self.partitions),
+        )?;
+        let compilations = ConstCounter::new(self.compilations);
+        compilations.encode(encoder.encode_descriptor(
+            "plugin_compilations",
+            "Plugins compiled since the start",
+            None,
+            MetricType::Counter,
+        )?)?;
+        self.topic_gauges(&mut encoder)?;
+        self.binding_counters(&mut encoder)
+    }
+}
+
+impl Snapshot {
+    fn topic_gauges(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut family =
+            |name: &str, help: &str, unit: Option<&Unit>, value: fn(&TopicRow) -> i64| {
+                let mut family = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+                for row in &self.by_topic {
+                    let labels = [("topic", row.name.as_str())];
+                    ConstGauge::new(value(row)).encode(family.encode_family(&labels)?)?;
+                }
+                Ok(())
+            };
+        family(
+            "topic_size",
+            "Bytes of the topic's batches",
+            Some(&Unit::Bytes),
+            |row| i64::try_from(row.bytes).unwrap_or(i64::MAX),
+        )?;
+        family(
+            "topic_offsets",
+            "High watermarks of the topic's partitions, added up",
+            None,
+            |row| row.offsets,
+        )
+    }
+
+    fn binding_counters(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        type Value = fn(&BindingStats) -> u64;
+        let counters: [(&str, &str, Value); 10] = [
+            ("plugin_records_in", "Records a plugin was shown", |s| {
+                s.records_in
+            }),
+            ("plugin_kept", "Records it kept", |s| s.kept),
+            ("plugin_dropped", "Records it dropped", |s| s.dropped),
+            ("plugin_rejected", "Records it rejected", |s| s.rejected),
+            ("plugin_routed", "Routes it gave", |s| s.routed),
+            ("plugin_errors", "Runs that failed", |s| s.errors),
+            ("plugin_traps", "Runs that trapped", |s| s.traps),
+            ("plugin_deadline_hits", "Runs over their deadline", |s| {
+                s.deadline_hits
+            }),
+            ("plugin_calls", "Calls into it", |s| s.calls),
+            ("plugin_nanos", "Nanoseconds in those calls", |s| s.nanos),
+        ];
+        for (name, help, value) in counters {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (report, stats) in &self.bindings {
+                let labels = labels(report);
+                ConstCounter::new(value(stats)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let mut family = encoder.encode_descriptor(
+            "plugin_breaker_open",
+            "1 while the binding's circuit is open",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (report, stats) in &self.bindings {
+            let open = i64::from(stats.breaker != BreakerState::Closed);
+            ConstGauge::new(open).encode(family.encode_family(&labels(report))?)?;
+        }
+        Ok(())
+    }
+}
+
+fn labels(report: &BindingReport) -> [(&'static str, &str); 4] {
+    [
+        ("topic", report.topic.as_str()),
+        ("side", report.side),
+        ("alias", report.alias.as_str()),
+        ("plugin", report.plugin.as_str()),
+    ]
+}
+
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,236 @@
+//! The bindings of this broker: made once for each stand of a plugin in a topic's chain, found by what they are made of.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tidegate_metadata::Image;
+use tidegate_metadata::binding::{ChainEntry, ChainSpec};
+use tidegate_metadata::config::TopicConfig;
+use tidegate_plugin::{Binding, BindingSpec, Chain, Digest, Limits, Side};
+
+use crate::topics::{ChainSlot, TopicChains};
+
+/// A binding that no chain wants is kept for this long: a check makes it a moment before the change commits.
+const KEPT_UNWANTED: Duration = Duration::from_secs(60);
+/// A binding that could not be made is tried again after this long.
+const RETRY_AFTER: Duration = Duration::from_secs(15);
+
+/// Everything that makes a binding what it is. Two topics never share one: instances, limits and counters are a
+/// topic's own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct BindKey {
+    pub(super) topic: String,
+    consume: bool,
+    pub(super) alias: String,
+    pub(super) digest: [u8; 32],
+    config: BTreeMap<String, String>,
+    on_error: String,
+}
+
+/// A chain's entries with what they mean in one image.
+pub(super) struct Stand {
+    pub(super) key: BindKey,
+    pub(super) entry: ChainEntry,
+    pub(super) version: String,
+    pub(super) world: String,
+}
+
+#[derive(Default)]
+pub(super) struct Bindings {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    ready: HashMap<BindKey, Ready>,
+    failed: HashMap<BindKey, (String, Instant)>,
+}
+
+struct Ready {
+    binding: Arc<Binding>,
+    wanted: Instant,
+}
+
+impl BindKey {
+    pub(super) fn side(&self) -> Side {
+        if self.consume {
+            Side::Consume
+        } else {
+            Side::Produce
+        }
+    }
+
+    pub(super) fn spec(&self, limits: &Limits) -> BindingSpec {
+        BindingSpec {
+            alias: self.alias.clone(),
+            config: self.config.clone(),
+            limits: limits.clone(),
+            on_error: self.on_error.parse().unwrap_or_default(),
+        }
+    }
+}
+
+/// What stands in a topic's chain of one side. The error is a sentence: a plugin is not uploaded.
+pub(super) fn stands(
+    topic: &str,
+    config: &TopicConfig,
+    side: Side,
+    image: &Image,
+) -> Result<Vec<Stand>, String> {
+    let stand = |entry: &ChainEntry| {
+        let found = image
+            .resolve_plugin(&entry.plugin)
+            .ok_or_else(|| absent(entry, image))?;
+        let key = BindKey {
+            topic: topic.to_owned(),
+            consume: side == Side::Consume,
+            alias: entry.alias.clone(),
+            digest: found.plugin.digest,
+            config: config
+                .plugin_config
+                .get(&entry.alias)
+                .cloned()
+                .unwrap_or_default(),
+            on_error: config.on_error.clone(),
+        };
+        Ok(Stand {
+            key,
+            entry: entry.clone(),
+            version: found.version.to_owned(),
+            world: found.plugin.world.clone(),
+        })
+    };
+    chain(config, side).iter().map(stand).collect()
+}
+
+pub(super) fn chain(config: &TopicConfig, side: Side) -> &ChainSpec {
+    match side {
+        Side::Produce => &config.produce_chain,
+        Side::Consume => &config.consume_chain,
+    }
+}
+
+impl Bindings {
+    pub(super) fn get(&self, key: &BindKey) -> Option<Arc<Binding>> {
+        let mut inner = self.lock();
+        let ready = inner.ready.get_mut(key)?;
+        ready.wanted = Instant::now();
+        Some(ready.binding.clone())
+    }
+
+    /// As `get`, for somebody who only looks.
+    pub(super) fn peek(&self, key: &BindKey) -> Option<Arc<Binding>> {
+        self.lock()
+            .ready
+            .get(key)
+            .map(|ready| ready.binding.clone())
+    }
+
+    pub(super) fn insert(&self, key: BindKey, binding: Arc<Binding>) -> Arc<Binding> {
+        let mut inner = self.lock();
+        inner.failed.remove(&key);
+        // The first one stays: its counters may have begun.
+        let ready = inner.ready.entry(key).or_insert(Ready {
+            binding,
+            wanted: Instant::now(),
+        });
+        ready.binding.clone()
+    }
+
+    pub(super) fn fail(&self, key: BindKey, why: String) {
+        self.lock().failed.insert(key, (why, Instant::now()));
+    }
+
+    /// Whether it is worth trying to make this one now.
+    pub(super) fn wants_making(&self, key: &BindKey) -> bool {
+        let inner = self.lock();
+        let waits = inner
+            .failed
+            .get(key)
+            .is_some_and(|(_, at)| at.elapsed() < RETRY_AFTER);
+        !inner.ready.contains_key(key) && !waits
+    }
+
+    /// Lets go of what no chain has wanted for a while. True: nothing is left that will have to go.
+    pub(super) fn evict(&self, wanted: &HashSet<BindKey>) -> bool {
+        let mut inner = self.lock();
+        inner
+            .ready
+            .retain(|key, ready| wanted.contains(key) || ready.wanted.elapsed() < KEPT_UNWANTED);
+        inner.failed.retain(|key, _| wanted.contains(key));
+        inner.ready.keys().all(|key| wanted.contains(key))
+    }
+
+    /// The chains of a topic from what is ready here. The flag says whether something has to be made first.
+    pub(super) fn chains(
+        &self,
+        topic: &str,
+        config: &TopicConfig,
+        image: &Image,
+    ) -> (TopicChains, bool) {
+        let (produce, missing) = self.slot(topic, config, Side::Produce, image);
+        let (consume, more) = self.slot(topic, config, Side::Consume, image);
+        (TopicChains { produce, consume }, missing || more)
+    }
+
+    fn slot(
+        &self,
+        topic: &str,
+        config: &TopicConfig,
+        side: Side,
+        image: &Image,
+    ) -> (ChainSlot, bool) {
+        if chain(config, side).is_empty() {
+            return (ChainSlot::None, false);
+        }
+        let stands = match stands(topic, config, side, image) {
+            Ok(stands) => stands,
+            Err(why) => return (ChainSlot::Unavailable(why), false),
+        };
+        let mut bound = Vec::with_capacity(stands.len());
+        for stand in &stands {
+            match self.get(&stand.key) {
+                Some(binding) => bound.push(binding),
+                None => return (ChainSlot::Unavailable(self.why_not(stand)), true),
+            }
+        }
+        (ChainSlot::Ready(Arc::new(Chain::new(bound))), false)
+    }
+
+    fn why_not(&self, stand: &Stand) -> String {
+        match self.lock().failed.get(&stand.key) {
+            Some((why, _)) => why.clone(),
+            None => format!(
+                "plugin `{}` version {} is still being compiled on this broker",
+                stand.entry.plugin, stand.version
+            ),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Every change behind the lock is one call on a map.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) fn digest(key: &BindKey) -> Digest {
+    Digest(key.digest)
+}
+
+fn absent(entry: &ChainEntry, image: &Image) -> String {
+    let name = &entry.plugin.name;
+    match image.plugins.get(name) {
+        None => format!(
+            "plugin `{name}` is not uploaded; upload it with `tidegate plugin push FILE --name {name} --version VERSION`"
+        ),
+        Some(known) => {
+            let versions: Vec<&str> = known.versions.keys().map(String::as_str).collect();
+            format!(
+                "plugin `{}` is not uploaded; there is {}",
+                entry.plugin,
+                versions.join(", ")
+            )
+        }
+    }
+}

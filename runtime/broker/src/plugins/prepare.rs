@@ -1,0 +1,132 @@
+//! Makes in the background what chains miss on this broker.
+
+use std::collections::HashSet;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tidegate_metadata::Image;
+use tidegate_plugin::Side;
+
+use super::PluginService;
+use super::bindings::{BindKey, Stand, stands};
+use crate::broker::Broker;
+
+/// How often failed bindings are tried again and unwanted ones let go.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+
+impl PluginService {
+    /// Starts the thread that makes what chains miss. Called once, when the broker is made; the thread ends with it.
+    pub(crate) fn attach(&self, broker: &Arc<Broker>) {
+        let (wake, woken) = sync_channel(1);
+        if self.wake.set(wake).is_err() {
+            return;
+        }
+        let broker = Arc::downgrade(broker);
+        let thread = std::thread::Builder::new().name("tidegate-prepare".to_owned());
+        if let Err(error) = thread.spawn(move || run(&broker, &woken)) {
+            tracing::error!(%error, "no thread to compile plugins on: chains of later changes will not run");
+        }
+    }
+
+    /// Makes everything that is missing and worth trying, and gives the topics their chains. Blocks for as long as the
+    /// plugins take. True: nothing is left to do until the image changes.
+    pub(super) fn prepare(&self, broker: &Arc<Broker>) -> bool {
+        let image = broker.image();
+        let mut wanted = HashSet::new();
+        let mut complete = true;
+        for topic in image.topics.values().filter(|topic| !topic.internal) {
+            let stands = self.stands_of(&image, &topic.name);
+            wanted.extend(stands.iter().map(|stand| stand.key.clone()));
+            let (made, failed) = self.make_missing(broker, &stands);
+            complete &= !failed;
+            if made || failed {
+                self.refresh(broker, &topic.name);
+            }
+        }
+        self.bindings.evict(&wanted) && complete
+    }
+
+    /// Both sides of a topic; sides that name what is not uploaded are left out.
+    pub(super) fn stands_of(&self, image: &Image, topic: &str) -> Vec<Stand> {
+        let Some(config) = image
+            .topic(topic)
+            .and_then(|topic| self.resolve(image, &topic.configs).ok())
+        else {
+            return Vec::new();
+        };
+        [Side::Produce, Side::Consume]
+            .into_iter()
+            .filter_map(|side| stands(topic, &config, side, image).ok())
+            .flatten()
+            .collect()
+    }
+
+    fn make_missing(&self, broker: &Arc<Broker>, stands: &[Stand]) -> (bool, bool) {
+        let (mut made, mut failed) = (false, false);
+        for stand in stands {
+            let key: &BindKey = &stand.key;
+            if self.bindings.get(key).is_some() {
+                continue;
+            }
+            if !self.bindings.wants_making(key) {
+                failed = true;
+                continue;
+            }
+            match self.make(broker, stand) {
+                Ok(_) => made = true,
+                Err(why) => {
+                    tracing::warn!(
+                        topic = key.topic,
+                        alias = key.alias,
+                        why,
+                        "a chain cannot run"
+                    );
+                    self.bindings.fail(key.clone(), why);
+                    failed = true;
+                }
+            }
+        }
+        (made, failed)
+    }
+
+    /// Gives a topic the chains of the newest image. A change that comes between is seen here or reconciled after.
+    fn refresh(&self, broker: &Arc<Broker>, name: &str) {
+        loop {
+            let image = broker.image();
+            let known = (image.topic(name), broker.topics.get(name));
+            let (Some(topic), Some(live)) = known else {
+                return;
+            };
+            let Ok(config) = self.resolve(&image, &topic.configs) else {
+                return;
+            };
+            let (chains, _) = self.bindings.chains(name, &config, &image);
+            live.settings.set_chains(chains);
+            if Arc::ptr_eq(&image, &broker.image()) {
+                return;
+            }
+        }
+    }
+}
+
+fn run(broker: &Weak<Broker>, woken: &Receiver<()>) {
+    let mut settled: Option<Arc<Image>> = None;
+    loop {
+        let look = match woken.recv_timeout(LOOK_EVERY) {
+            Ok(()) => true,
+            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let Some(broker) = broker.upgrade() else {
+            return;
+        };
+        let unchanged = settled
+            .as_ref()
+            .is_some_and(|image| Arc::ptr_eq(image, &broker.image()));
+        if look || !unchanged {
+            let image = broker.image();
+            settled = broker.plugins.prepare(&broker).then_some(image);
+        }
+    }
+}
