@@ -156,6 +156,28 @@ fn the_watermark_freezes_under_min_insync_replicas() {
 }
 
 #[test]
+fn a_follower_joins_only_after_it_has_this_leaders_log() {
+    let mut replica = Replica::with_lag(1, 100);
+    // The leader starts at 10, of which only 4 are known to be committed.
+    let start = Event::Elected {
+        epoch: LeaderEpoch(7),
+        replicas: vec![1, 2, 3],
+        isr: vec![1, 3],
+        min_isr: 1,
+        log_end: 10,
+        synced_end: 10,
+        high_watermark: 4,
+    };
+    replica.step(start, 0);
+    // Up to 10, what the follower holds may be another leader's.
+    assert_eq!(replica.step(fetched(2, 7, 9), 1), []);
+    assert_eq!(
+        replica.step(fetched(2, 7, 10), 2),
+        [Effect::ProposeIsr(vec![1, 2, 3])]
+    );
+}
+
+#[test]
 fn an_old_election_and_a_resigned_leader_do_nothing() {
     let mut replica = Replica::new(1);
     replica.step(elected(5, &[1], &[1], 1, 10), 0);
