@@ -6,7 +6,7 @@ TIDEGATE := $(CARGO_TARGET_DIR)/release/tidegate
 PYTHON := python3
 PLUGINS := match route
 
-.PHONY: help setup build plugins test test-rust test-plugins test-clients test-faults demo bench check fix clean
+.PHONY: help setup build plugins hostile test test-rust test-plugins test-clients test-faults demo bench check fix clean
 
 help:
 	@echo 'make demo      real flights through a filter and a router, counts checked'
@@ -31,6 +31,11 @@ plugins: build
 test:
 	@$(PYTHON) tests/all.py
 
+# The filter that the fault tests do harm with.
+hostile: build
+	@mkdir -p target/hostile
+	@$(TIDEGATE) plugin build tests/hostile/plugins/hostile --out target/hostile/hostile.wasm
+
 test-rust: plugins
 	cargo test --release --locked --workspace --no-fail-fast
 
@@ -42,7 +47,7 @@ test-plugins:
 test-clients: plugins
 	@$(PYTHON) -u tests/clients/run.py
 
-test-faults: plugins
+test-faults: plugins hostile
 	@$(PYTHON) -u tests/faults/run.py
 
 demo: plugins

@@ -17,6 +17,7 @@ PHASES = [
     ("setup", True),
     ("build", True),
     ("plugins", True),
+    ("hostile", False),
     ("test-rust", False),
     ("test-plugins", False),
     ("test-clients", False),
