@@ -1,1 +1,52 @@
-fn main() {}
+//! The `tidegate` binary: a table of commands over the crates beside it.
+
+mod admin;
+mod args;
+mod client;
+mod consume;
+mod group;
+mod offsets;
+mod output;
+mod plugin;
+mod produce;
+mod serve;
+mod topic;
+
+use std::io::ErrorKind;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // `tidegate consume ... | head` is how people work.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Topic(command) => topic::run(command, global),
+        Command::Produce(args) => produce::run(args, global),
+        Command::Consume(args) => consume::run(args, global),
+        Command::Plugin(command) => plugin::run(command, global),
+        Command::Group(command) => group::run(command, global),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.is_some_and(|io| io.kind() == ErrorKind::BrokenPipe)
+}

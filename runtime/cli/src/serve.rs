@@ -1,0 +1,105 @@
+//! `tidegate serve`: the broker itself, in this process.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use tidegate_broker::{ServeOptions, ServerConfig};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Filters the log, in tracing's syntax: `debug`, or `tidegate_broker=debug`.
+const LOG_VARIABLE: &str = "TIDEGATE_LOG";
+
+/// Run a broker until it is told to stop (SIGINT or SIGTERM).
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  tidegate serve                                     # data in ./tidegate-data, loopback only
+  tidegate serve --config tidegate.toml
+  tidegate serve --data-dir /var/lib/tidegate --listen 127.0.0.1:19092 --admin 127.0.0.1:19644
+
+A Kafka server.properties is taken as --config too. The log goes to standard error; TIDEGATE_LOG=debug
+says more.")]
+pub(crate) struct ServeArgs {
+    /// TOML or a Kafka server.properties; the other options win over it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the log, the metadata and the plugins live.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The Kafka listener.
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// The admin HTTP listener.
+    #[arg(long, value_name = "HOST:PORT")]
+    admin: Option<String>,
+    /// How the log is written.
+    #[arg(long, value_enum, default_value = "text")]
+    log: LogFormat,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+pub(crate) fn run(args: ServeArgs) -> Result<()> {
+    start_log(args.log);
+    let config = ServerConfig::load(&ServeOptions {
+        config: args.config,
+        data_dir: args.data_dir,
+        listen: args.listen,
+        admin: args.admin,
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime
+        .context("starting the threads of the broker")?
+        .block_on(serve(config))
+}
+
+async fn serve(config: ServerConfig) -> Result<()> {
+    // Before the start, so that a signal during a long recovery is not lost.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let data = config.data_dir.clone();
+    let broker = tokio::select! {
+        broker = tidegate_broker::start(config) => broker?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    let kafka: Vec<_> = broker
+        .kafka_addresses()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    tracing::info!(
+        "ready: Kafka on {}, admin on http://{}, data in {}",
+        kafka.join(", "),
+        broker.admin_address(),
+        data.display()
+    );
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!("{name}: stopping");
+    broker.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // A log in a file or a journal is no place for colours.
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
