@@ -1,7 +1,7 @@
 //! Appending through the partition path beside a bare RocksDB `WriteBatch` loop with the same
 //! options, in the same run: 16 partitions, unsynced, batches of 1, 16 and 256 KiB.
 //!
-//! `cargo bench -p tidegate-storage --profile release [-- rounds [scale]]`
+//! `cargo bench -p tidegate-storage --profile release [-- rounds [scale [KiB]]]`
 //!
 //! Rounds of the contestants alternate, and the ratio is taken within a round, so that what else
 //! the machine does hits both alike. Two bare loops run: one write per batch, and one write for 16
@@ -10,7 +10,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tidegate_record::{Batch, BatchBuilder, Codec, LeaderEpoch, PartitionId, RecordParts};
@@ -39,12 +39,18 @@ fn main() {
         .collect();
     let rounds = numbers.first().map_or(5, |n| *n as usize);
     let scale = numbers.get(1).copied().unwrap_or(1.0);
-    println!("{PARTITIONS} partitions, unsynced, {rounds} rounds; MB/s are medians\n");
     println!(
-        "| batch | bare, 1 a write | bare, 16 a write | partition path | share of the better bare: median | worst | best |"
+        "{PARTITIONS} partitions, unsynced, {rounds} rounds; median MB/s (least CPU s per GB)\n"
+    );
+    println!(
+        "| batch | bare, 1 a write | bare, 16 a write | partition path | batches a write | share of the better bare | worst to best |"
     );
     println!("| --- | --- | --- | --- | --- | --- | --- |");
-    for (size, bytes) in CASES {
+    let only = numbers.get(2).map(|kib| *kib as usize * 1024);
+    for (size, bytes) in CASES
+        .into_iter()
+        .filter(|case| only.is_none_or(|only| only == case.0))
+    {
         compare(size, (bytes as f64 * scale) as usize / size, rounds);
     }
     sync_latency();
@@ -52,42 +58,98 @@ fn main() {
 
 fn compare(size: usize, count: usize, rounds: usize) {
     let batch = batch_of(size);
-    let total = (count * batch.bytes().len()) as f64 / 1e6;
-    let rate = |took: Duration| total / took.as_secs_f64();
-    let (mut single, mut grouped, mut path, mut shares) = (vec![], vec![], vec![], vec![]);
+    let total = (count * batch.bytes().len()) as f64;
+    let mut costs = [const { Vec::new() }; 3];
+    let mut shares = Vec::new();
     for round in 0..rounds {
-        let mut speeds = [0.0; 3];
         // Another order every round: whoever runs first meets the emptier page cache.
         for turn in 0..3 {
             let which = (turn + round) % 3;
-            speeds[which] = rate(match which {
+            costs[which].push(match which {
                 0 => bare(&batch, count, 1),
                 1 => bare(&batch, count, PARTITIONS as usize),
                 _ => through_the_log(&batch, count),
             });
         }
-        single.push(speeds[0]);
-        grouped.push(speeds[1]);
-        path.push(speeds[2]);
-        shares.push(speeds[2] / speeds[0].max(speeds[1]));
+        let [single, grouped, path] = [0, 1, 2].map(|which: usize| costs[which][round].wall);
+        shares.push(single.min(grouped) / path);
     }
-    let [single, grouped, path] = [&mut single, &mut grouped, &mut path].map(|all| median(all));
+    let rates = |which: usize| {
+        let all: &Vec<Cost> = &costs[which];
+        let wall = median(&mut all.iter().map(|cost| cost.wall).collect::<Vec<_>>());
+        let cpu = all
+            .iter()
+            .map(|cost| cost.cpu)
+            .fold(f64::INFINITY, f64::min);
+        format!("{:.0} ({:.2})", total / 1e6 / wall, cpu / (total / 1e9))
+    };
+    let group = median(&mut costs[2].iter().map(|cost| cost.group).collect::<Vec<_>>());
     let share = median(&mut shares);
     println!(
-        "| {} KiB | {single:.0} | {grouped:.0} | {path:.0} | {:.0} % | {:.0} % | {:.0} % |",
+        "| {} KiB | {} | {} | {} | {group:.0} | {:.0} % | {:.0} % to {:.0} % |",
         size >> 10,
+        rates(0),
+        rates(1),
+        rates(2),
         share * 100.0,
         shares[0] * 100.0,
         shares[shares.len() - 1] * 100.0,
     );
 }
 
-fn bare(batch: &Batch, count: usize, group: usize) -> Duration {
+/// What one run took, in seconds.
+struct Cost {
+    wall: f64,
+    /// All threads of the process, flushes included.
+    cpu: f64,
+    /// Batches per write; 0 when it is given.
+    group: f64,
+}
+
+struct Start {
+    wall: Instant,
+    cpu: f64,
+}
+
+impl Start {
+    fn now() -> Start {
+        Start {
+            wall: Instant::now(),
+            cpu: cpu_seconds(),
+        }
+    }
+
+    fn cost(self, group: f64) -> Cost {
+        Cost {
+            wall: self.wall.elapsed().as_secs_f64(),
+            cpu: cpu_seconds() - self.cpu,
+            group,
+        }
+    }
+}
+
+/// User and system time of this process, from Linux's `/proc` (clock ticks of 10 ms); 0 elsewhere.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace();
+    fields
+        .skip(11)
+        .take(2)
+        .filter_map(|ticks| ticks.parse::<f64>().ok())
+        .sum::<f64>()
+        / 100.0
+}
+
+fn bare(batch: &Batch, count: usize, group: usize) -> Cost {
     in_fresh_directory(|dir| {
         let store = BareRocks::open(dir, RocksOptions::default()).unwrap();
         let fresh = fresh_bytes(batch);
         let mut writes = Vec::with_capacity(group);
-        let start = Instant::now();
+        let start = Start::now();
         for i in 0..count {
             let (id, offset) = (i as u32 % PARTITIONS, (i as u32 / PARTITIONS).into());
             writes.push((PartitionId(id), offset, fresh(i)));
@@ -97,17 +159,17 @@ fn bare(batch: &Batch, count: usize, group: usize) -> Duration {
             }
         }
         store.write(&writes).unwrap();
-        start.elapsed()
+        start.cost(0.0)
     })
 }
 
-fn through_the_log(batch: &Batch, count: usize) -> Duration {
+fn through_the_log(batch: &Batch, count: usize) -> Cost {
     in_fresh_directory(|dir| {
         let log = open(dir, u64::MAX);
         let fresh = fresh_bytes(batch);
         let (done, answers) = channel();
         let in_flight = (IN_FLIGHT_BYTES / batch.size()).clamp(PARTITIONS as usize, 4096);
-        let start = Instant::now();
+        let start = Start::now();
         for i in 0..count {
             if i >= in_flight {
                 answers.recv().unwrap();
@@ -116,7 +178,8 @@ fn through_the_log(batch: &Batch, count: usize) -> Duration {
             submit(&log, i as u32 % PARTITIONS, batch, false, done.clone());
         }
         wait(&answers, count.min(in_flight));
-        start.elapsed()
+        let stats = log.stats();
+        start.cost(stats.batches as f64 / stats.writes as f64)
     })
 }
 

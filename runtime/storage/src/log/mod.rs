@@ -18,6 +18,7 @@ mod partition;
 mod plan;
 mod queue;
 mod read;
+mod stats;
 mod tail;
 mod times;
 mod writer;
@@ -32,6 +33,8 @@ use tidegate_record::PartitionId;
 
 use self::partition::Partition;
 use self::queue::Queue;
+use self::stats::Counters;
+pub use self::stats::LogStats;
 use self::writer::Writer;
 use crate::{AppendError, AppendPart, Appended, LogStore, Progress, StoreError, StoreHealth};
 
@@ -120,6 +123,7 @@ pub(crate) struct Shared {
     offline: AtomicBool,
     reason: Mutex<String>,
     listeners: RwLock<Vec<ProgressFn>>,
+    counters: Counters,
 }
 
 impl Log {
@@ -131,7 +135,7 @@ impl Log {
         }
         let shared = Arc::new(Shared {
             store,
-            queue: Queue::new(options.queue_bytes, options.group_bytes),
+            queue: Queue::new(options.queue_bytes),
             options,
             partitions: RwLock::new(partitions),
             gate: Mutex::new(()),
@@ -139,6 +143,7 @@ impl Log {
             offline: AtomicBool::new(false),
             reason: Mutex::new(String::new()),
             listeners: RwLock::new(Vec::new()),
+            counters: Counters::default(),
         });
         let writer = Writer::new(shared.clone());
         let thread = std::thread::Builder::new()
@@ -167,6 +172,11 @@ impl Log {
         self.shared.health()
     }
 
+    /// What the writer did since the log was opened.
+    pub fn stats(&self) -> LogStats {
+        self.shared.counters.read()
+    }
+
     /// Adds a listener for moving ends. Called after every write (the end moved, readers may read)
     /// and after every sync (the synced end moved), each time after the `done` calls it allows.
     pub fn on_progress(&self, f: ProgressFn) {
@@ -182,12 +192,19 @@ impl Log {
     pub fn close(&self) {
         self.shared.queue.close();
         let thread = lock(&self.writer).take();
-        if let Some(thread) = thread
-            && thread.thread().id() != std::thread::current().id()
-            && thread.join().is_err()
-        {
+        let Some(thread) = thread else { return };
+        if thread.thread().id() == std::thread::current().id() {
+            return;
+        }
+        if thread.join().is_err() {
             tracing::error!("the log writer panicked");
         }
+        // A listener may hold what holds this log; nothing will call it any more.
+        self.shared
+            .listeners
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 }
 

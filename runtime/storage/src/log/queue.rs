@@ -8,18 +8,30 @@ use super::{Append, lock};
 
 pub(crate) struct Queue {
     max_bytes: usize,
-    group_bytes: usize,
     state: Mutex<State>,
     filled: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    appends: VecDeque<Append>,
+    appends: VecDeque<Waiting>,
+    /// Of the appends here and of those the writer holds but has not taken into a group.
     bytes: usize,
     closed: bool,
     /// The writer is asleep: only then does a push have to wake it.
     waiting: bool,
+}
+
+struct Waiting {
+    append: Append,
+    size: usize,
+}
+
+/// The writer's end of the queue. Appends move over all at once, so that the callers wait for the
+/// lock no longer than it takes to swap two pointers.
+#[derive(Default)]
+pub(crate) struct Backlog {
+    appends: VecDeque<Waiting>,
 }
 
 /// Why [`Queue::drain`] returned.
@@ -31,10 +43,9 @@ pub(crate) enum Drained {
 }
 
 impl Queue {
-    pub(crate) fn new(max_bytes: usize, group_bytes: usize) -> Queue {
+    pub(crate) fn new(max_bytes: usize) -> Queue {
         Queue {
             max_bytes,
-            group_bytes,
             state: Mutex::default(),
             filled: Condvar::new(),
         }
@@ -45,12 +56,12 @@ impl Queue {
         let size = append.size();
         let mut state = lock(&self.state);
         // One append may always wait, or one larger than the queue could never be written.
-        let full = !state.appends.is_empty() && state.bytes.saturating_add(size) > self.max_bytes;
+        let full = state.bytes > 0 && state.bytes.saturating_add(size) > self.max_bytes;
         if state.closed || full {
             return Err(append);
         }
         state.bytes = state.bytes.saturating_add(size);
-        state.appends.push_back(append);
+        state.appends.push_back(Waiting { append, size });
         let wake = std::mem::take(&mut state.waiting);
         drop(state);
         if wake {
@@ -59,25 +70,37 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits for appends and moves a group of them into `group`. Without a `timeout` it waits for
-    /// ever; when closed it goes on to return groups until the queue is empty.
-    pub(crate) fn drain(&self, group: &mut Vec<Append>, timeout: Option<Duration>) -> Drained {
-        let mut state = self.wait(timeout);
+    /// Waits for appends and moves some into `group`: one at least, then up to `group_bytes`.
+    /// Without a `timeout` it waits for ever; when closed it goes on until the queue is empty.
+    pub(crate) fn drain(
+        &self,
+        backlog: &mut Backlog,
+        group: &mut Vec<Append>,
+        group_bytes: usize,
+        timeout: Option<Duration>,
+    ) -> Drained {
+        if backlog.appends.is_empty() {
+            let mut state = self.wait(timeout);
+            if state.appends.is_empty() {
+                return if state.closed {
+                    Drained::Closed
+                } else {
+                    Drained::TimedOut
+                };
+            }
+            std::mem::swap(&mut state.appends, &mut backlog.appends);
+        }
         let mut bytes = 0usize;
-        while let Some(append) = state.appends.front() {
-            bytes = bytes.saturating_add(append.size());
-            if !group.is_empty() && bytes > self.group_bytes {
+        while let Some(next) = backlog.appends.front() {
+            if !group.is_empty() && bytes.saturating_add(next.size) > group_bytes {
                 break;
             }
-            group.extend(state.appends.pop_front());
+            bytes = bytes.saturating_add(next.size);
+            group.extend(backlog.appends.pop_front().map(|sized| sized.append));
         }
-        let taken: usize = group.iter().map(Append::size).sum();
-        state.bytes = state.bytes.saturating_sub(taken);
-        match (group.is_empty(), state.closed) {
-            (false, _) => Drained::Group,
-            (true, true) => Drained::Closed,
-            (true, false) => Drained::TimedOut,
-        }
+        let mut state = lock(&self.state);
+        state.bytes = state.bytes.saturating_sub(bytes);
+        Drained::Group
     }
 
     pub(crate) fn close(&self) {

@@ -9,7 +9,7 @@ use tidegate_record::PartitionId;
 
 use super::partition::Partition;
 use super::plan::{Outcome, Plan};
-use super::queue::Drained;
+use super::queue::{Backlog, Drained};
 use super::tail::Order;
 use super::{Append, Shared, lock};
 use crate::{AppendError, Progress, StoreError, StoreHealth, Stored};
@@ -37,9 +37,15 @@ impl Writer {
     /// Until the queue is closed and empty.
     pub(crate) fn run(mut self) {
         let _offline_if_it_panics = Watch(self.shared.clone());
-        let mut group = Vec::new();
+        let (mut backlog, mut group) = (Backlog::default(), Vec::new());
+        let group_bytes = self.shared.options.group_bytes;
         loop {
-            match self.shared.queue.drain(&mut group, self.time_left()) {
+            let timeout = self.time_left();
+            match self
+                .shared
+                .queue
+                .drain(&mut backlog, &mut group, group_bytes, timeout)
+            {
                 Drained::Group => self.commit(&mut group),
                 Drained::TimedOut => {}
                 Drained::Closed => break,
@@ -99,6 +105,8 @@ impl Writer {
     }
 
     fn publish(&mut self, plan: &mut Plan) {
+        let bytes = plan.placed.iter().map(|placed| placed.bytes.len()).sum();
+        self.shared.counters.wrote(plan.placed.len(), bytes);
         for placed in plan.placed.drain(..) {
             let stored = Stored {
                 row: placed.row,
@@ -149,10 +157,12 @@ impl Writer {
         if let StoreHealth::Offline(reason) = self.shared.health() {
             return Err(reason);
         }
+        let start = Instant::now();
         self.shared.store.sync().map_err(|error| {
             self.shared.go_offline(&format!("sync failed: {error}"));
             error.to_string()
         })?;
+        self.shared.counters.synced(start.elapsed());
         self.unsynced
             .values()
             .for_each(|partition| partition.set_synced());

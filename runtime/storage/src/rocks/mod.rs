@@ -16,7 +16,7 @@ mod options;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use rocksdb::{DB, WriteBatch, WriteOptions};
@@ -38,6 +38,9 @@ pub struct RocksLog {
     db: Arc<DB>,
     /// The partition table, kept in step with its column family.
     table: RwLock<BTreeMap<PartitionId, PartitionEntry>>,
+    /// Held while the table changes on disk, so that the lock above need not be: the writer reads
+    /// the table, and must not wait for the sync of another thread.
+    changes: Mutex<()>,
 }
 
 impl RocksLog {
@@ -53,6 +56,7 @@ impl RocksLog {
             janitor,
             db,
             table: RwLock::new(table),
+            changes: Mutex::new(()),
         })
     }
 
@@ -62,6 +66,10 @@ impl RocksLog {
 
     fn table_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<PartitionId, PartitionEntry>> {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changes(&self) -> MutexGuard<'_, ()> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn entry(&self, id: PartitionId) -> Result<PartitionEntry, StoreError> {
@@ -105,16 +113,18 @@ impl LogStore for RocksLog {
         if entry.index < 0 || entry.log_start < 0 {
             return Err(StoreError::Invalid(format!("partition entry: {entry:?}")));
         }
-        let mut table = self.table_mut();
-        if let Some(present) = table.get(&entry.id) {
+        let _changes = self.changes();
+        if let Ok(present) = self.entry(entry.id) {
             return present.same_partition(entry);
         }
         self.put_entry(entry)?;
-        table.insert(entry.id, *entry);
+        self.table_mut().insert(entry.id, *entry);
         Ok(())
     }
 
     fn delete_partition(&self, id: PartitionId) -> Result<(), StoreError> {
+        let _changes = self.changes();
+        // Held to the end: no write may slip in behind the deletion.
         let mut table = self.table_mut();
         if !table.contains_key(&id) {
             return Ok(());
@@ -208,6 +218,7 @@ impl LogStore for RocksLog {
     }
 
     fn set_log_start(&self, id: PartitionId, start: Offset) -> Result<(), StoreError> {
+        let _changes = self.changes();
         let present = self.entry(id)?;
         if start <= present.log_start {
             return Ok(());

@@ -192,6 +192,8 @@ fn one_write_and_one_sync_serve_a_whole_group() {
     }
     assert_eq!(store.writes.load(Ordering::SeqCst), 2);
     assert_eq!(store.syncs.load(Ordering::SeqCst), 2);
+    let stats = log.stats();
+    assert_eq!((stats.writes, stats.syncs, stats.batches), (2, 2, 101));
 }
 
 #[test]

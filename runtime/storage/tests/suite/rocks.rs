@@ -9,8 +9,8 @@ use super::common::{
 };
 use tidegate_record::PartitionId;
 use tidegate_storage::{
-    Log, LogOptions, LogStore, PartitionEntry, RetentionPolicy, RocksCommandLog, RocksLog,
-    RocksOptions, StoreError,
+    AppendError, Log, LogOptions, LogStore, PartitionEntry, RetentionPolicy, RocksCommandLog,
+    RocksLog, RocksOptions, StoreError, StoreHealth,
 };
 
 const P0: PartitionId = PartitionId(0);
@@ -271,4 +271,47 @@ fn bytes_in(dir: &Path) -> u64 {
         .filter_map(|file| file.metadata().ok())
         .map(|metadata| metadata.len())
         .sum()
+}
+
+/// `TIDEGATE_SMALL_DISK` names a directory on a file system of about 40 MB that is otherwise empty.
+#[test]
+#[ignore = "needs a small file system"]
+fn a_full_disk_stops_writes_until_there_is_room() {
+    let disk = std::env::var("TIDEGATE_SMALL_DISK").expect("a directory on a small file system");
+    let dir = tempfile::tempdir_in(disk).unwrap();
+    let ballast = dir.path().join("ballast");
+    std::fs::write(&ballast, vec![1; 12 << 20]).unwrap();
+    let log = open(rocks(&dir.path().join("store")), 1);
+    let mut acknowledged = 0;
+    let refused = loop {
+        match submit(&log, vec![part(0, batch_at(&[1], 256 << 10))], true)
+            .recv()
+            .unwrap()
+        {
+            Ok(_) => acknowledged += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, AppendError::Store(_)), "{refused}");
+    assert_eq!(log.health(), StoreHealth::Online);
+    assert_eq!(
+        log.read(P0, 0, i64::MAX, usize::MAX).unwrap().len(),
+        acknowledged
+    );
+
+    std::fs::remove_file(&ballast).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match submit(&log, vec![part(0, batch(1))], true).recv().unwrap() {
+            Ok(appended) => break assert_eq!(appended[0].base_offset, acknowledged as i64),
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let synced_end = log.bounds(P0).unwrap().synced_end;
+    drop(log);
+    assert_eq!(
+        rocks(&dir.path().join("store")).end(P0).unwrap(),
+        synced_end
+    );
 }
