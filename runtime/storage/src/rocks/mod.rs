@@ -7,6 +7,10 @@
 //! log and drops what follows without an error. After a power cut that is the unsynced tail, as it
 //! should be; damage below the last sync would look the same. A separately synced *floor* that
 //! tells the two apart is issue 5.
+//!
+//! After a full disk RocksDB refuses every write, deletions too, and looks every five seconds
+//! whether [`RocksOptions::write_buffer_bytes`] are free again; then it goes on by itself. So it is
+//! the operator who makes room: retention cannot, because a log start has to be written to move.
 
 mod bare;
 mod commands;

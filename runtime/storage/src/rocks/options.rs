@@ -1,7 +1,8 @@
 //! How the databases are tuned, and why.
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBRecoveryMode, LogLevel, Options,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBRecoveryMode, DEFAULT_COLUMN_FAMILY_NAME,
+    LogLevel, Options,
 };
 
 use super::store_error;
@@ -51,6 +52,9 @@ impl RocksOptions {
             ColumnFamilyDescriptor::new(BATCHES, self.batches(&cache)?),
             ColumnFamilyDescriptor::new(ROWS, self.rows(&cache)?),
             ColumnFamilyDescriptor::new(PARTITIONS, small(&cache)),
+            // Named although it holds one key: the largest write buffer of all is what RocksDB
+            // wants to see free before it goes on after a full disk, and its own are large.
+            ColumnFamilyDescriptor::new(DEFAULT_COLUMN_FAMILY_NAME, small(&cache)),
         ];
         Ok((self.database(), families))
     }

@@ -280,8 +280,13 @@ fn a_full_disk_stops_writes_until_there_is_room() {
     let disk = std::env::var("TIDEGATE_SMALL_DISK").expect("a directory on a small file system");
     let dir = tempfile::tempdir_in(disk).unwrap();
     let ballast = dir.path().join("ballast");
-    std::fs::write(&ballast, vec![1; 12 << 20]).unwrap();
-    let log = open(rocks(&dir.path().join("store")), 1);
+    std::fs::write(&ballast, vec![1; 24 << 20]).unwrap();
+    let options = RocksOptions {
+        write_buffer_bytes: 16 << 20,
+        ..RocksOptions::default()
+    };
+    let store = dir.path().join("store");
+    let log = open(Arc::new(RocksLog::open(&store, options).unwrap()), 1);
     let mut acknowledged = 0;
     let refused = loop {
         match submit(&log, vec![part(0, batch_at(&[1], 256 << 10))], true)
@@ -310,8 +315,5 @@ fn a_full_disk_stops_writes_until_there_is_room() {
     }
     let synced_end = log.bounds(P0).unwrap().synced_end;
     drop(log);
-    assert_eq!(
-        rocks(&dir.path().join("store")).end(P0).unwrap(),
-        synced_end
-    );
+    assert_eq!(rocks(&store).end(P0).unwrap(), synced_end);
 }
