@@ -119,7 +119,7 @@ impl Binding {
             siblings: Arc::clone(siblings),
         };
         let mut trial = binding
-            .make(binding.deadline())
+            .make_with_room(binding.deadline())
             .map_err(|e| binding.refuse(&e))?;
         if let Some(index) = plugin.exports.targets {
             let given = trial

@@ -51,6 +51,8 @@ struct State {
     queued: usize,
     /// Virtual time of the key served last.
     now: u64,
+    /// The number of keys at which the next sweep comes.
+    sweep_at: usize,
     closed: bool,
 }
 
@@ -196,10 +198,12 @@ impl State {
 
     /// Keys are topics, which come and go. What a key owes is remembered until the others have caught up.
     fn forget_idle(&mut self) {
-        if self.keys.len() > KEPT_KEYS {
+        if self.keys.len() > self.sweep_at.max(KEPT_KEYS) {
             let now = self.now;
             self.keys
                 .retain(|_, k| !k.jobs.is_empty() || k.running > 0 || k.used > now);
+            // Keys that stay must not be walked again at each submission.
+            self.sweep_at = self.keys.len() * 2;
         }
     }
 }
@@ -235,7 +239,10 @@ mod tests {
         let gate = Arc::new(Mutex::new(gate));
         for _ in 0..8 {
             let gate = Arc::clone(&gate);
-            let job = move || drop(gate.lock().unwrap_or_else(PoisonError::into_inner).recv());
+            let job = move || {
+                let gate = gate.lock().unwrap_or_else(PoisonError::into_inner);
+                assert!(gate.recv().is_err());
+            };
             pool.submit(PoolKey(1), Box::new(job)).unwrap();
         }
         let (send, receive) = mpsc::channel();
@@ -254,7 +261,7 @@ mod tests {
         let (started, running) = mpsc::channel();
         let job = move || {
             started.send(()).unwrap();
-            drop(gate.recv());
+            assert!(gate.recv().is_err());
         };
         pool.submit(PoolKey(1), Box::new(job)).unwrap();
         running.recv_timeout(WAIT).unwrap();

@@ -6,7 +6,7 @@ use crate::clock::{self, Budget};
 use crate::columns::Table;
 use crate::instance::{CallError, Instance};
 use crate::stats::Tally;
-use crate::verdict::{Answer, KEEP, REJECT};
+use crate::verdict::{Answer, KEEP};
 use crate::{
     Binding, ChainFailure, ChainInput, ChainResult, Columns, FailureKind, OnError, Rejection,
     Route, Side, World, wire,
@@ -32,6 +32,9 @@ pub(crate) struct Run<'a> {
     tally: Tally,
     /// A call gave a good answer: the plugin works, whatever single record it trips over.
     answered: bool,
+    /// It tripped over a single record.
+    poisoned: bool,
+    /// It failed in a way that is not one record's.
     failed: bool,
 }
 
@@ -52,6 +55,7 @@ impl<'a> Run<'a> {
             instance: None,
             tally: Tally::default(),
             answered: false,
+            poisoned: false,
             failed: false,
         }
     }
@@ -126,14 +130,15 @@ impl<'a> Run<'a> {
                     ranges.push(range.start..middle);
                 }
                 FailureKind::Trap if range.len() == 1 => {
-                    self.failed |= count == 1;
+                    self.poisoned = true;
                     self.apply_policy(rows, range, &error, true)?;
                     if !self.result.rejected.is_empty() && self.batch.input.side == Side::Produce {
                         return Ok(());
                     }
                 }
                 _ => {
-                    self.failed = true;
+                    // The broker's own want of room says nothing about the plugin.
+                    self.failed = error.kind != FailureKind::Unavailable;
                     return self.apply_policy(rows, range.start..count, &error, false);
                 }
             }
@@ -254,9 +259,6 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        debug_assert!(
-            answer.rejections.len() <= answer.codes.iter().filter(|c| **c == REJECT).count()
-        );
         for (at, reason) in answer.rejections {
             let index = row_at(rows, start + at as usize);
             self.reject(index, reason);
@@ -326,7 +328,7 @@ impl<'a> Run<'a> {
 
     fn tell_breaker(&self) {
         let breaker = &self.binding.breaker;
-        if self.failed {
+        if self.failed || (self.poisoned && !self.answered) {
             if breaker.failed(clock::now()) {
                 tracing::warn!(
                     target: "tidegate::plugin",

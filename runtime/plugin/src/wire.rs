@@ -80,6 +80,7 @@ wasmtime::component::flags! {
 #[derive(Clone, Copy, Debug, ComponentType, Lift)]
 #[component(enum)]
 #[repr(u8)]
+#[expect(dead_code, reason = "made by lifting")]
 pub(crate) enum State {
     #[component(name = "none")]
     None,
@@ -90,6 +91,7 @@ pub(crate) enum State {
 #[derive(Clone, Copy, Debug, ComponentType, Lift)]
 #[component(enum)]
 #[repr(u8)]
+#[expect(dead_code, reason = "made by lifting")]
 pub(crate) enum ConfigType {
     #[component(name = "text")]
     Text,
@@ -104,6 +106,7 @@ pub(crate) enum ConfigType {
 #[derive(Clone, Copy, Debug, ComponentType, Lift)]
 #[component(enum)]
 #[repr(u8)]
+#[expect(dead_code, reason = "made by lifting")]
 pub(crate) enum Level {
     #[component(name = "trace")]
     Trace,

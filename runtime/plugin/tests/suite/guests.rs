@@ -45,11 +45,12 @@ pub(crate) const ROUTE_ALL: &str = "
     (block $done (loop $next
         (br_if $done (i32.ge_u (local.get $i) (local.get $n)))
         (i32.store (i32.add (local.get $records) (i32.shl (local.get $i) (i32.const 2))) (local.get $i))
+        (i32.store (i32.add (local.get $targets) (i32.shl (local.get $i) (i32.const 2))) (i32.const 0))
         (i32.store (i32.add (local.get $partitions) (i32.shl (local.get $i) (i32.const 2)))
             (i32.const -1))
         (local.set $i (i32.add (local.get $i) (i32.const 1)))
         (br $next)))
-    (i32.store8 (i32.const 512) (i32.const 0))
+    (memory.fill (i32.const 512) (i32.const 0) (i32.const 20))
     (i32.store (i32.const 532) (i32.const 640)) (i32.store (i32.const 536) (i32.const 1))
     (i32.store (i32.const 540) (local.get $records)) (i32.store (i32.const 544) (local.get $n))
     (i32.store (i32.const 548) (local.get $targets)) (i32.store (i32.const 552) (local.get $n))

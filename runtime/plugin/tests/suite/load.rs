@@ -161,7 +161,6 @@ fn the_dry_run_survives_hostile_descriptions() {
             &*format!("(drop (call $description)) {flood} (i32.const 768)"),
             "more bytes",
         ),
-        ("(i32.const 4)", "breaks the contract"),
         ("(i32.const -4)", "breaks the contract"),
         ("(i32.const 1025)", "breaks the contract"),
         // A name that is not UTF-8: the string points at its own pointers.
