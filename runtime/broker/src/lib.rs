@@ -1,1 +1,23 @@
 //! The broker: connections, dispatch, partitions, tasks, admin HTTP. The only user of tokio.
+//!
+//! [`start`] brings one up and [`Broker::stop`](Running::stop) takes it down; everything between is in the modules, in
+//! the order in which data meets them: `connection`, `dispatch`, `api`, `partition`.
+
+mod admin;
+mod api;
+mod broker;
+mod clock;
+pub mod config;
+mod connection;
+mod dispatch;
+mod groups;
+mod metadata_log;
+mod metrics;
+mod partition;
+mod plugins;
+mod server;
+mod tasks;
+mod topics;
+
+pub use config::{ConfigError, ServeOptions, ServerConfig};
+pub use server::{Running, StartError, start};

@@ -145,11 +145,7 @@ impl BatchHeader {
 
     /// Sequence of the last position; wraps from `i32::MAX` to 0 (KIP-98). -1 without a producer.
     pub fn last_sequence(&self) -> i32 {
-        if self.base_sequence < 0 {
-            return NO_SEQUENCE;
-        }
-        let last = i64::from(self.base_sequence) + i64::from(self.last_offset_delta);
-        (last % (i64::from(i32::MAX) + 1)) as i32
+        last_sequence(self.base_sequence, self.last_offset_delta)
     }
 
     /// Bytes of the whole batch.
@@ -206,6 +202,15 @@ impl BatchHeader {
         buf.put_i32(self.record_count);
         head
     }
+}
+
+/// Sequence of the last position of a batch; wraps from `i32::MAX` to 0 (KIP-98). -1 without a producer.
+pub fn last_sequence(base_sequence: i32, last_offset_delta: i32) -> i32 {
+    if base_sequence < 0 {
+        return NO_SEQUENCE;
+    }
+    let last = i64::from(base_sequence) + i64::from(last_offset_delta);
+    (last % (i64::from(i32::MAX) + 1)) as i32
 }
 
 #[cfg(test)]

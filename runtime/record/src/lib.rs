@@ -22,7 +22,9 @@ mod varint;
 pub use batch::{Batch, BatchError};
 pub use builder::{BatchBuilder, BuildError, Header, Producer, RecordParts};
 pub use compression::{Codec, CompressionError, compress, decompress};
-pub use header::{Attributes, BatchHeader, HEADER_LEN, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP};
+pub use header::{
+    Attributes, BatchHeader, HEADER_LEN, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP, last_sequence,
+};
 pub use ids::{LeaderEpoch, Offset, PartitionId};
 pub use partitioner::{murmur2, partition_for_key};
 pub use produced::{CheckedBatch, ProduceError};

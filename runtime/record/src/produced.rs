@@ -65,6 +65,11 @@ impl CheckedBatch {
         self.0
     }
 
+    /// Marks the batch LogAppendTime; what was checked stays true.
+    pub fn stamp_append_time(self, now_ms: i64) -> CheckedBatch {
+        CheckedBatch(self.0.stamp_append_time(now_ms))
+    }
+
     /// Decodes the records; their offset deltas are then 0, 1, 2 and so on.
     pub fn decode(&self, limits: DecodeLimits) -> Result<Records, ProduceError> {
         // Decoding found as many deltas as the header counts, rising from 0 or more up to at most

@@ -4,6 +4,8 @@ mod auth;
 mod plugins;
 mod scrape;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -38,8 +38,6 @@ static KEYS: &[OwnKey] = keys![
         "Where the admin HTTP port listens. Beyond loopback only with `admin.token`.";
     "admin.token", Password, "", Check::Any,
         "Bearer token that the admin port asks for on everything but /healthz and /readyz.";
-    "advertised.host.name", String, "", Check::Any,
-        "Accepted for old files; `advertised.listeners` is what counts.";
     "controller.listener.names", List, "", Check::Any,
         "Listeners of these names are for Kafka's controllers and are not opened.";
     "listener.security.protocol.map", List, "", Check::Any,

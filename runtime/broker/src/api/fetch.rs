@@ -1,0 +1,310 @@
+//! Fetch (key 1), versions 4 to 18: long polls, byte limits, topic ids from 13 on, and the gap marker on every
+//! response that ends in a hole (stream semantics, "Consume path" and "The gap marker").
+//!
+//! Sessions are answered with id 0, which is always legal (KIP-227). Not served: followers.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::{FetchRequest, FetchResponse};
+use tidegate_protocol::error::ErrorCode;
+use tidegate_record::{Offset, gap};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::{KafkaApi, RequestContext};
+use crate::broker::Broker;
+use crate::config::GapMode;
+use crate::connection::ConnectionContext;
+use crate::partition::{Cursor, Isolation, Partition, ReadFailure};
+use crate::topics::Topic;
+
+pub(crate) struct Fetch;
+
+const TOPIC_IDS: i16 = 13;
+/// Longest a poll may wait, whatever the client says.
+const MAX_WAIT_MS: u64 = 60_000;
+/// Stored bytes one fetch may look at before it answers with what it has, so that a filter that matches nothing
+/// neither stalls its consumer nor starves others.
+const SCAN_BUDGET: usize = 64 << 20;
+/// Most bytes of records in one response, whatever the client says.
+const MAX_RESPONSE: usize = 64 << 20;
+
+impl KafkaApi for Fetch {
+    const KEY: i16 = 1;
+    const SERVED: RangeInclusive<i16> = 4..=18;
+    type Request = FetchRequest;
+
+    async fn handle(
+        broker: &Arc<Broker>,
+        context: &RequestContext,
+        request: FetchRequest,
+    ) -> FetchResponse {
+        if request.replica_id.0 >= 0 || request.replica_state.replica_id.0 >= 0 {
+            // A replica fetch sees unfiltered bytes, so it is not for whoever asks (CVE-2018-1288).
+            return FetchResponse::default()
+                .with_error_code(ErrorCode::ClusterAuthorizationFailed.code());
+        }
+        let version = context.head.api_version;
+        let client_id = context.head.client_id.as_deref().unwrap_or_default();
+        let gaps = Gaps {
+            mode: broker.config.gap_mode(client_id),
+            connection: context.connection.clone(),
+        };
+        let mut poll = Poll::new(broker, version, gaps, &request);
+        poll.run().await;
+        poll.respond()
+    }
+}
+
+/// How this client is told of holes.
+struct Gaps {
+    mode: GapMode,
+    connection: Arc<ConnectionContext>,
+}
+
+/// One fetch request while it is being answered.
+struct Poll {
+    gaps: Gaps,
+    isolation: Isolation,
+    min_bytes: usize,
+    max_bytes: usize,
+    deadline: Instant,
+    topics: Vec<(FetchTopic, Vec<Slot>)>,
+    wake: Arc<Notify>,
+}
+
+/// One partition of a fetch.
+struct Slot {
+    index: i32,
+    max_bytes: usize,
+    partition: Result<Arc<Partition>, ErrorCode>,
+    cursor: Cursor,
+}
+
+impl Poll {
+    fn new(broker: &Broker, version: i16, gaps: Gaps, request: &FetchRequest) -> Poll {
+        let wait = u64::from(request.max_wait_ms.max(0).unsigned_abs()).min(MAX_WAIT_MS);
+        let topics = request
+            .topics
+            .iter()
+            .map(|wanted| {
+                let topic = match version >= TOPIC_IDS {
+                    true => broker
+                        .topics
+                        .get_by_id(wanted.topic_id.as_bytes())
+                        .ok_or(ErrorCode::UnknownTopicId),
+                    false => broker
+                        .topics
+                        .get(&wanted.topic)
+                        .ok_or(ErrorCode::UnknownTopicOrPartition),
+                };
+                let slots = wanted.partitions.iter().map(|p| Slot::new(&topic, p, &gaps)).collect();
+                (wanted.clone().with_partitions(Vec::new()), slots)
+            })
+            .collect();
+        Poll {
+            gaps,
+            isolation: match request.isolation_level {
+                0 => Isolation::ReadUncommitted,
+                _ => Isolation::ReadCommitted,
+            },
+            min_bytes: bytes_of(request.min_bytes),
+            max_bytes: bytes_of(request.max_bytes).min(MAX_RESPONSE),
+            deadline: Instant::now() + Duration::from_millis(wait),
+            topics,
+            wake: Arc::new(Notify::new()),
+        }
+    }
+
+    /// Collects until there is enough, something failed, or the time is up.
+    async fn run(&mut self) {
+        loop {
+            // Registered before looking, so that what is appended in between wakes us.
+            self.watch();
+            let more = self.collect().await;
+            let scanned: usize = self.slots().map(|slot| slot.cursor.scanned_bytes).sum();
+            let collected: usize = self.slots().map(|slot| slot.cursor.bytes).sum();
+            let failed = self.slots().any(|slot| slot.partition.is_err());
+            if failed || collected >= self.min_bytes.min(self.max_bytes) || scanned >= SCAN_BUDGET {
+                return;
+            }
+            if Instant::now() >= self.deadline {
+                return;
+            }
+            if more {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            if tokio::time::timeout_at(self.deadline, self.wake.notified()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn watch(&self) {
+        for slot in self.slots() {
+            if let Ok(partition) = &slot.partition {
+                partition.watch(&self.wake);
+            }
+        }
+    }
+
+    /// One step in every partition, in the order asked for. Returns whether any of them has more to look at.
+    async fn collect(&mut self) -> bool {
+        let mut more = false;
+        let mut total: usize = self.slots().map(|slot| slot.cursor.bytes).sum();
+        let (isolation, limit) = (self.isolation, self.max_bytes);
+        for slot in self.topics.iter_mut().flat_map(|(_, slots)| slots) {
+            let Ok(partition) = slot.partition.clone() else { continue };
+            let before = slot.cursor.bytes;
+            let room = slot.max_bytes.min(before + limit.saturating_sub(total));
+            let end = partition.visible_end(isolation);
+            match partition.scan(&mut slot.cursor, end, room, total == 0).await {
+                Ok(has_more) => more |= has_more && total < limit,
+                Err(failure) => slot.partition = Err(error_code(&failure)),
+            }
+            total += slot.cursor.bytes - before;
+        }
+        more
+    }
+
+    fn respond(self) -> FetchResponse {
+        let (gaps, isolation) = (self.gaps, self.isolation);
+        let responses = self
+            .topics
+            .into_iter()
+            .map(|(topic, slots)| {
+                FetchableTopicResponse::default()
+                    .with_topic(topic.topic)
+                    .with_topic_id(topic.topic_id)
+                    .with_partitions(
+                        slots.into_iter().map(|slot| slot.respond(&gaps, isolation)).collect(),
+                    )
+            })
+            .collect();
+        FetchResponse::default().with_responses(responses)
+    }
+
+    fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.topics.iter().flat_map(|(_, slots)| slots)
+    }
+}
+
+impl Slot {
+    fn new(
+        topic: &Result<Arc<Topic>, ErrorCode>,
+        wanted: &FetchPartition,
+        gaps: &Gaps,
+    ) -> Slot {
+        let partition = topic.as_ref().map_err(|code| *code).and_then(|topic| {
+            let partition = topic
+                .partition(wanted.partition)
+                .ok_or(ErrorCode::UnknownTopicOrPartition)?;
+            check_epoch(&partition, wanted.current_leader_epoch)?;
+            partition.check_offset(wanted.fetch_offset).map_err(|error| error_code(&error))?;
+            Ok(partition)
+        });
+        let next = match &partition {
+            Ok(partition) if gaps.mode == GapMode::Cursor => {
+                gaps.connection.position(partition.id, wanted.fetch_offset)
+            }
+            _ => wanted.fetch_offset,
+        };
+        Slot {
+            index: wanted.partition,
+            max_bytes: bytes_of(wanted.partition_max_bytes),
+            partition,
+            cursor: Cursor::new(wanted.fetch_offset, next),
+        }
+    }
+
+    fn respond(self, gaps: &Gaps, isolation: Isolation) -> PartitionData {
+        let data = PartitionData::default().with_partition_index(self.index);
+        let partition = match &self.partition {
+            Ok(partition) => partition,
+            Err(code) => {
+                return data
+                    .with_error_code(code.code())
+                    .with_high_watermark(-1)
+                    .with_last_stable_offset(-1)
+                    .with_log_start_offset(-1)
+                    .with_records(Some(Bytes::new()));
+            }
+        };
+        let high_watermark = partition.high_watermark();
+        let aborted = (isolation == Isolation::ReadCommitted).then(Vec::new);
+        data.with_high_watermark(high_watermark)
+            .with_last_stable_offset(high_watermark)
+            .with_log_start_offset(partition.log_start())
+            .with_aborted_transactions(aborted)
+            .with_records(Some(self.records(gaps)))
+    }
+
+    fn records(self, gaps: &Gaps) -> Bytes {
+        let marker = self.marker(gaps);
+        let mut batches = self.cursor.batches;
+        batches.extend(marker);
+        match batches.len() {
+            0 | 1 => batches.pop().unwrap_or_default(),
+            _ => {
+                let mut records = BytesMut::with_capacity(batches.iter().map(Bytes::len).sum());
+                batches.iter().for_each(|batch| records.extend_from_slice(batch));
+                records.freeze()
+            }
+        }
+    }
+
+    /// Tells a reader that nothing is left for it up to the end of what was looked at.
+    fn marker(&self, gaps: &Gaps) -> Option<Bytes> {
+        let hole = self.cursor.hole?;
+        if hole.last_offset < self.cursor.fetch_offset() {
+            return None;
+        }
+        let batch = match gaps.mode {
+            GapMode::Marker => gap::marker(hole.last_offset, hole.epoch, hole.timestamp),
+            GapMode::Before if self.cursor.batches.is_empty() => {
+                let from: Offset = self.cursor.fetch_offset();
+                gap::before(from, hole.last_offset, hole.epoch, hole.timestamp)
+            }
+            // Only alone in its response; the next fetch starts inside the hole and gets it then.
+            GapMode::Before => return None,
+            GapMode::Cursor => {
+                let (partition, next) = (self.partition.as_ref().ok()?, hole.last_offset + 1);
+                gaps.connection.keep_position(partition.id, self.cursor.fetch_offset(), next);
+                return None;
+            }
+        };
+        Some(batch.into_bytes())
+    }
+}
+
+/// KIP-320: a client that knows an older or newer leader must refresh its metadata first.
+pub(super) fn check_epoch(partition: &Partition, known: i32) -> Result<(), ErrorCode> {
+    let current = partition.leader_epoch().0;
+    match known {
+        -1 => Ok(()),
+        known if known < current => Err(ErrorCode::FencedLeaderEpoch),
+        known if known > current => Err(ErrorCode::UnknownLeaderEpoch),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn error_code(failure: &ReadFailure) -> ErrorCode {
+    match failure {
+        ReadFailure::OutOfRange => ErrorCode::OffsetOutOfRange,
+        ReadFailure::NotLeader => ErrorCode::NotLeaderOrFollower,
+        ReadFailure::Storage(_) | ReadFailure::Chain(_) => {
+            tracing::warn!(%failure, "a fetch was refused");
+            ErrorCode::KafkaStorageError
+        }
+    }
+}
+
+fn bytes_of(wire: i32) -> usize {
+    usize::try_from(wire).unwrap_or(0)
+}

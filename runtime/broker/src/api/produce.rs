@@ -1,0 +1,281 @@
+//! Produce (key 0), versions 3 to 13: acks 0, 1 and all; idempotent batches; topic ids from 13 on (KIP-516).
+//!
+//! Not served: transactions (a transactional batch is refused with INVALID_TXN_STATE until the coordinator exists).
+
+use std::future::Future;
+use std::ops::RangeInclusive;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
+use kafka_protocol::protocol::StrBytes;
+use tidegate_protocol::DecodeBudget;
+use tidegate_protocol::error::ErrorCode;
+use tidegate_record::{CheckedBatch, ProduceError};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::{Refused, RequestContext};
+use crate::broker::Broker;
+use crate::partition::{Acks, ProduceFailure, ProduceOutcome};
+use crate::topics::Topic;
+
+pub(crate) const KEY: i16 = 0;
+pub(crate) const SERVED: RangeInclusive<i16> = 3..=13;
+/// From 0, because old librdkafka switches compression off where Produce 0 is not named.
+pub(crate) const ADVERTISED: RangeInclusive<i16> = 0..=13;
+
+/// First version whose response can name single records.
+const RECORD_ERRORS: i16 = 8;
+/// First version that names topics by id only.
+const TOPIC_IDS: i16 = 13;
+
+type Outcomes = Vec<TopicOutcomes>;
+
+struct TopicOutcomes {
+    response: TopicProduceResponse,
+    partitions: Vec<(i32, Waiting)>,
+}
+
+enum Waiting {
+    For(oneshot::Receiver<ProduceOutcome>),
+    Failed(ProduceFailure),
+}
+
+/// Admits every batch of the request before it returns; the future is the answer.
+pub(crate) fn admit(
+    broker: &Arc<Broker>,
+    context: RequestContext,
+    body: Bytes,
+) -> Pin<Box<dyn Future<Output = Result<Option<Bytes>, Refused>> + Send>> {
+    let version = context.head.api_version;
+    let decoded = decode(version, body);
+    let request = match decoded {
+        Ok(request) => request,
+        Err(refused) => return Box::pin(std::future::ready(Err(refused))),
+    };
+    let timeout = Duration::from_millis(request.timeout_ms.max(0).unsigned_abs().into());
+    let deadline = Instant::now() + timeout;
+    let raw_acks = request.acks;
+    let outcomes = match acks_of(raw_acks) {
+        Some(acks) => admit_topics(broker, version, acks, request.topic_data),
+        None => refuse_topics(version, request.topic_data),
+    };
+    let correlation_id = context.head.correlation_id;
+    let broker = broker.clone();
+    Box::pin(async move {
+        let response = collect(&broker, version, deadline, outcomes).await;
+        if raw_acks == 0 {
+            return match first_error(&response) {
+                // There is no response to put the error in; a closed connection is how the client learns of it.
+                Some(code) => Err(Refused::Unanswerable(code)),
+                None => Ok(None),
+            };
+        }
+        Ok(Some(tidegate_protocol::encode_response(KEY, version, correlation_id, &response)?))
+    })
+}
+
+fn decode(version: i16, body: Bytes) -> Result<ProduceRequest, Refused> {
+    if !SERVED.contains(&version) {
+        return Err(Refused::UnsupportedVersion { key: KEY, version });
+    }
+    let budget = DecodeBudget::for_request(KEY, body.len());
+    Ok(tidegate_protocol::decode(KEY, version, body, budget)?)
+}
+
+fn acks_of(acks: i16) -> Option<Acks> {
+    match acks {
+        0 => Some(Acks::None),
+        1 => Some(Acks::Leader),
+        -1 => Some(Acks::All),
+        _ => None,
+    }
+}
+
+fn admit_topics(
+    broker: &Broker,
+    version: i16,
+    acks: Acks,
+    topics: Vec<TopicProduceData>,
+) -> Outcomes {
+    topics
+        .into_iter()
+        .map(|data| {
+            let topic = find_topic(broker, version, &data);
+            let response = TopicProduceResponse::default()
+                .with_name(data.name)
+                .with_topic_id(data.topic_id);
+            let partitions = data
+                .partition_data
+                .into_iter()
+                .map(|data| (data.index, admit_batch(broker, &topic, acks, data)))
+                .collect();
+            TopicOutcomes { response, partitions }
+        })
+        .collect()
+}
+
+fn refuse_topics(_version: i16, topics: Vec<TopicProduceData>) -> Outcomes {
+    let failure = ProduceFailure::new(ErrorCode::InvalidRequiredAcks, "acks must be -1, 0 or 1");
+    topics
+        .into_iter()
+        .map(|data| TopicOutcomes {
+            response: TopicProduceResponse::default()
+                .with_name(data.name)
+                .with_topic_id(data.topic_id),
+            partitions: data
+                .partition_data
+                .iter()
+                .map(|data| (data.index, Waiting::Failed(failure.clone())))
+                .collect(),
+        })
+        .collect()
+}
+
+fn find_topic(
+    broker: &Broker,
+    version: i16,
+    data: &TopicProduceData,
+) -> Result<Arc<Topic>, ProduceFailure> {
+    let found = match version >= TOPIC_IDS {
+        true => broker.topics.get_by_id(data.topic_id.as_bytes()).ok_or(ErrorCode::UnknownTopicId),
+        false => broker.topics.get(&data.name).ok_or(ErrorCode::UnknownTopicOrPartition),
+    };
+    let topic = found.map_err(|code| ProduceFailure::new(code, "the topic does not exist"))?;
+    match topic.settings.internal() {
+        true => Err(ProduceFailure::new(
+            ErrorCode::InvalidTopicException,
+            "only the broker writes to an internal topic",
+        )),
+        false => Ok(topic),
+    }
+}
+
+fn admit_batch(
+    broker: &Broker,
+    topic: &Result<Arc<Topic>, ProduceFailure>,
+    acks: Acks,
+    data: PartitionProduceData,
+) -> Waiting {
+    let admitted = topic.as_ref().map_err(Clone::clone).and_then(|topic| {
+        let unknown = || {
+            let sentence = format!("the topic has no partition {}", data.index);
+            ProduceFailure::new(ErrorCode::UnknownTopicOrPartition, sentence)
+        };
+        let partition = topic.partition(data.index).ok_or_else(unknown)?;
+        let max_bytes = topic.settings.config().max_message_bytes;
+        let batch = CheckedBatch::check(data.records.unwrap_or_default(), max_bytes)
+            .map_err(|error| refusal(&error))?;
+        if batch.batch().header().attributes.is_transactional() {
+            let sentence = "transactions are not served by this version of the broker";
+            return Err(ProduceFailure::new(ErrorCode::InvalidTxnState, sentence));
+        }
+        broker.metrics.produced(batch.batch().record_count(), batch.batch().size());
+        Ok(partition.produce(batch, acks))
+    });
+    match admitted {
+        Ok(outcome) => Waiting::For(outcome),
+        Err(failure) => Waiting::Failed(failure),
+    }
+}
+
+fn refusal(error: &ProduceError) -> ProduceFailure {
+    let code = match error {
+        ProduceError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        ProduceError::Corrupt(_) => ErrorCode::CorruptMessage,
+        ProduceError::InvalidRecord(_) => ErrorCode::InvalidRecord,
+        ProduceError::InvalidTimestamp => ErrorCode::InvalidTimestamp,
+        ProduceError::UnsupportedMagic(_) => ErrorCode::UnsupportedForMessageFormat,
+        ProduceError::UnsupportedCodec => ErrorCode::UnsupportedCompressionType,
+    };
+    ProduceFailure::new(code, error.to_string())
+}
+
+async fn collect(
+    broker: &Broker,
+    version: i16,
+    deadline: Instant,
+    outcomes: Outcomes,
+) -> ProduceResponse {
+    let mut responses = Vec::with_capacity(outcomes.len());
+    for topic in outcomes {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for (index, waiting) in topic.partitions {
+            let outcome = match waiting {
+                Waiting::For(outcome) => settle(outcome, deadline).await,
+                Waiting::Failed(failure) => Err(failure),
+            };
+            partitions.push(partition_response(broker, version, index, outcome));
+        }
+        responses.push(topic.response.with_partition_responses(partitions));
+    }
+    ProduceResponse::default().with_responses(responses)
+}
+
+async fn settle(outcome: oneshot::Receiver<ProduceOutcome>, deadline: Instant) -> ProduceOutcome {
+    match tokio::time::timeout_at(deadline, outcome).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(ProduceFailure::new(
+            ErrorCode::NotLeaderOrFollower,
+            "the partition was closed before it answered",
+        )),
+        Err(_) => Err(ProduceFailure::new(
+            ErrorCode::RequestTimedOut,
+            "the batch was not committed within the request's timeout",
+        )),
+    }
+}
+
+fn partition_response(
+    broker: &Broker,
+    version: i16,
+    index: i32,
+    outcome: ProduceOutcome,
+) -> PartitionProduceResponse {
+    let response = PartitionProduceResponse::default().with_index(index);
+    match outcome {
+        Ok(stored) => response
+            .with_base_offset(stored.base_offset)
+            .with_log_append_time_ms(stored.append_timestamp)
+            .with_log_start_offset(stored.log_start),
+        Err(failure) => {
+            broker.metrics.failed(KEY, failure.code.code());
+            let response = response
+                .with_error_code(failure.code.code())
+                .with_base_offset(-1)
+                .with_log_append_time_ms(-1)
+                .with_log_start_offset(-1);
+            if version < RECORD_ERRORS {
+                return response;
+            }
+            let records = failure
+                .records
+                .into_iter()
+                .map(|record| {
+                    BatchIndexAndErrorMessage::default()
+                        .with_batch_index(record.index)
+                        .with_batch_index_error_message(Some(StrBytes::from_string(record.message)))
+                })
+                .collect();
+            response
+                .with_record_errors(records)
+                .with_error_message(Some(StrBytes::from_string(failure.message)))
+        }
+    }
+}
+
+fn first_error(response: &ProduceResponse) -> Option<i16> {
+    response
+        .responses
+        .iter()
+        .flat_map(|topic| &topic.partition_responses)
+        .map(|partition| partition.error_code)
+        .find(|code| *code != 0)
+}

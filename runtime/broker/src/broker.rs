@@ -1,0 +1,82 @@
+//! What every request handler and task of a broker shares.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidegate_metadata::Image;
+use tidegate_metadata::config::{InvalidConfig, TopicConfig};
+use tidegate_storage::Log;
+use tokio::sync::Semaphore;
+
+use crate::api::init_producer_id::ProducerIds;
+use crate::config::ServerConfig;
+use crate::groups::Groups;
+use crate::metadata_log::MetadataLog;
+use crate::metrics::Metrics;
+use crate::partition::PartitionEnv;
+use crate::plugins::PluginService;
+use crate::topics::{TopicChains, Topics};
+
+pub(crate) struct Broker {
+    pub(crate) config: ServerConfig,
+    pub(crate) metadata: Arc<dyn MetadataLog>,
+    pub(crate) log: Arc<Log>,
+    pub(crate) topics: Arc<Topics>,
+    pub(crate) plugins: Arc<PluginService>,
+    pub(crate) groups: Groups,
+    pub(crate) producer_ids: ProducerIds,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Bytes of request frames in memory at once; a connection waits for its share before it reads a frame.
+    pub(crate) request_memory: Arc<Semaphore>,
+}
+
+impl Broker {
+    pub(crate) fn node_id(&self) -> i32 {
+        self.config.node_id
+    }
+
+    pub(crate) fn image(&self) -> Arc<Image> {
+        self.metadata.image()
+    }
+
+    /// The settings a topic would have with these configs of its own.
+    pub(crate) fn resolve_config(
+        &self,
+        configs: &BTreeMap<String, String>,
+    ) -> Result<TopicConfig, InvalidConfig> {
+        resolve_config(&self.config, &self.image(), configs)
+    }
+}
+
+/// A topic's own configs over the cluster's dynamic ones over the configuration file's.
+pub(crate) fn resolve_config(
+    config: &ServerConfig,
+    image: &Image,
+    own: &BTreeMap<String, String>,
+) -> Result<TopicConfig, InvalidConfig> {
+    let mut defaults = config.topic_defaults.clone();
+    defaults.extend(image.broker_configs.iter().map(|(key, value)| (key.clone(), value.clone())));
+    TopicConfig::resolve(own, &defaults)
+}
+
+/// What the metadata log calls after every change.
+pub(crate) fn follow_image(
+    image: &Image,
+    config: &ServerConfig,
+    topics: &Topics,
+    env: &Arc<PartitionEnv>,
+    plugins: &PluginService,
+) {
+    topics.reconcile(image, env, &|topic| {
+        let resolved = resolve_config(config, image, &topic.configs)
+            .inspect_err(|error| {
+                tracing::error!(topic = topic.name, %error, "the topic's configuration is not valid");
+            })
+            .ok()?;
+        let chains = match topic.internal {
+            true => TopicChains::default(),
+            false => plugins.chains(&topic.name, &resolved, image),
+        };
+        Some((resolved, chains))
+    });
+}

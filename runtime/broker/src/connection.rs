@@ -1,0 +1,254 @@
+//! One client connection: frames in, answers out, in order.
+//!
+//! A produce is admitted as soon as it is read and answered when its partitions have answered, so produces of one
+//! connection overlap. Every other request is answered before the next one is read, as Kafka does it.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tidegate_protocol::{PREFIX_LEN, check_len, parse_head};
+use tidegate_record::{Offset, PartitionId};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+
+use crate::api::{Refused, RequestContext, api_versions, produce};
+use crate::broker::Broker;
+use crate::dispatch;
+
+/// Answers that may wait for the socket; a client that pipelines more waits to be read.
+const MAX_UNANSWERED: usize = 64;
+/// Largest frame of any API but Produce.
+const MAX_SMALL_FRAME: usize = 1 << 20;
+/// An answer above this is on the wire before the next request is read, so that a client that asks without reading
+/// cannot pile answers up in the broker's memory.
+const LARGE_ANSWER: usize = 64 << 10;
+/// First reservation for a frame; it grows as bytes arrive, never by what a length claims.
+const FIRST_READ: usize = 64 << 10;
+
+const PRODUCE: i16 = 0;
+const API_VERSIONS: i16 = 18;
+
+/// Positions kept for the clients that cannot be told of a hole; beyond this many they scan from the hole's start.
+const MAX_POSITIONS: usize = 10_000;
+
+/// What handlers may know of the connection a request came by.
+pub(crate) struct ConnectionContext {
+    pub(crate) peer: SocketAddr,
+    /// Where the scan for a fetch offset goes on, for clients in gap mode `cursor`.
+    positions: Mutex<HashMap<(PartitionId, Offset), Offset>>,
+}
+
+impl ConnectionContext {
+    pub(crate) fn position(&self, partition: PartitionId, fetch_offset: Offset) -> Offset {
+        let positions = self.positions.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        positions.get(&(partition, fetch_offset)).copied().unwrap_or(fetch_offset)
+    }
+
+    pub(crate) fn keep_position(
+        &self,
+        partition: PartitionId,
+        fetch_offset: Offset,
+        next: Offset,
+    ) {
+        let mut positions = self.positions.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if positions.len() >= MAX_POSITIONS {
+            positions.clear();
+        }
+        positions.insert((partition, fetch_offset), next);
+    }
+}
+
+type Pending = Pin<Box<dyn Future<Output = Result<Option<Bytes>, Refused>> + Send>>;
+
+struct Answer {
+    response: Pending,
+    written: Option<oneshot::Sender<()>>,
+    /// The request's share of the memory budget, held until the answer is written.
+    _memory: OwnedSemaphorePermit,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Closed {
+    #[error("the client closed the connection")]
+    ByClient,
+    #[error("the connection was idle for too long")]
+    Idle,
+    #[error("{0}")]
+    Frame(#[from] tidegate_protocol::FrameError),
+    #[error("a frame of {len} bytes is too large for API key {key}")]
+    FrameTooLarge { key: i16, len: usize },
+    #[error("{0}")]
+    Refused(#[from] Refused),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("the broker is shutting down")]
+    Shutdown,
+}
+
+pub(crate) async fn serve(
+    broker: Arc<Broker>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    // Small answers must not wait for the next one; a failure to say so costs latency only.
+    drop(socket.set_nodelay(true));
+    let (input, output) = socket.into_split();
+    let (answers, queue) = mpsc::channel(MAX_UNANSWERED);
+    let writer = tokio::spawn(write_answers(broker.clone(), output, queue));
+    let mut reader = Reader {
+        broker,
+        input,
+        answers,
+        context: Arc::new(ConnectionContext { peer, positions: Mutex::default() }),
+    };
+    let closed = tokio::select! {
+        closed = reader.run() => closed,
+        _ = shutdown.wait_for(|stop| *stop) => Closed::Shutdown,
+    };
+    match &closed {
+        Closed::ByClient | Closed::Idle | Closed::Shutdown => {
+            tracing::debug!(%peer, reason = %closed, "connection closed");
+        }
+        Closed::Io(error) => tracing::debug!(%peer, %error, "connection lost"),
+        _ => tracing::warn!(%peer, reason = %closed, "connection closed by the broker"),
+    }
+    // What was admitted is still answered; the writer ends when the last answer is out.
+    drop(reader);
+    drop(writer.await);
+}
+
+struct Reader {
+    broker: Arc<Broker>,
+    input: OwnedReadHalf,
+    answers: mpsc::Sender<Answer>,
+    context: Arc<ConnectionContext>,
+}
+
+impl Reader {
+    async fn run(&mut self) -> Closed {
+        loop {
+            if let Err(closed) = self.step().await {
+                return closed;
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<(), Closed> {
+        let idle = Duration::from_millis(self.broker.config.connections_max_idle_ms);
+        let (frame, memory) =
+            tokio::time::timeout(idle, self.read_frame()).await.map_err(|_| Closed::Idle)??;
+        let (head, body) = parse_head(&frame).map_err(Refused::from)?;
+        drop(frame);
+        self.broker.metrics.request(head.api_key, body.len());
+        let (key, version) = (head.api_key, head.api_version);
+        let context = RequestContext { head, connection: self.context.clone() };
+        if key == PRODUCE {
+            let response = produce::admit(&self.broker, context, body);
+            return self.push(response, None, memory).await;
+        }
+        let answer = if key == API_VERSIONS && !dispatch::serves(key, version) {
+            api_versions::too_new(context.head.correlation_id)?
+        } else {
+            dispatch::answer(self.broker.clone(), context, body).await?
+        };
+        let (written, wrote) = oneshot::channel();
+        let wait = answer.len() > LARGE_ANSWER;
+        let response: Pending = Box::pin(std::future::ready(Ok(Some(answer))));
+        self.push(response, wait.then_some(written), memory).await?;
+        if wait {
+            wrote.await.map_err(|_| Closed::ByClient)?;
+        }
+        Ok(())
+    }
+
+    async fn push(
+        &self,
+        response: Pending,
+        written: Option<oneshot::Sender<()>>,
+        memory: OwnedSemaphorePermit,
+    ) -> Result<(), Closed> {
+        let answer = Answer { response, written, _memory: memory };
+        self.answers.send(answer).await.map_err(|_| Closed::ByClient)
+    }
+
+    /// One frame, with its share of the memory budget.
+    async fn read_frame(&mut self) -> Result<(Bytes, OwnedSemaphorePermit), Closed> {
+        let mut prefix = [0; PREFIX_LEN];
+        self.input.read_exact(&mut prefix).await.map_err(end_of_input)?;
+        let len = check_len(prefix, self.broker.config.socket_request_max_bytes)?;
+        let mut buffer = BytesMut::with_capacity(len.min(FIRST_READ));
+        self.fill(&mut buffer, len.min(2)).await?;
+        let key = match buffer.as_ref() {
+            [high, low] => i16::from_be_bytes([*high, *low]),
+            _ => -1,
+        };
+        if key != PRODUCE && len > MAX_SMALL_FRAME {
+            return Err(Closed::FrameTooLarge { key, len });
+        }
+        let permits = u32::try_from(len).unwrap_or(u32::MAX);
+        let memory = self
+            .broker
+            .request_memory
+            .clone()
+            .acquire_many_owned(permits)
+            .await
+            .map_err(|_| Closed::Shutdown)?;
+        self.fill(&mut buffer, len).await?;
+        Ok((buffer.freeze(), memory))
+    }
+
+    async fn fill(&mut self, buffer: &mut BytesMut, len: usize) -> Result<(), Closed> {
+        while buffer.len() < len {
+            let missing = (len - buffer.len()) as u64;
+            if (&mut self.input).take(missing).read_buf(buffer).await? == 0 {
+                return Err(Closed::ByClient);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn end_of_input(error: std::io::Error) -> Closed {
+    match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => Closed::ByClient,
+        _ => Closed::Io(error),
+    }
+}
+
+async fn write_answers(
+    broker: Arc<Broker>,
+    output: OwnedWriteHalf,
+    mut queue: mpsc::Receiver<Answer>,
+) {
+    let mut output = BufWriter::with_capacity(FIRST_READ, output);
+    while let Some(answer) = queue.recv().await {
+        match answer.response.await {
+            Ok(Some(bytes)) => {
+                broker.metrics.sent(bytes.len());
+                if output.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+            Ok(None) => {}
+            Err(refused) => {
+                tracing::warn!(reason = %refused, "connection closed by the broker");
+                return;
+            }
+        }
+        if (queue.is_empty() || answer.written.is_some()) && output.flush().await.is_err() {
+            return;
+        }
+        if let Some(written) = answer.written {
+            drop(written.send(()));
+        }
+    }
+    drop(output.shutdown().await);
+}

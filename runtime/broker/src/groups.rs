@@ -1,0 +1,295 @@
+//! Hosts the consumer group coordinators: one pure state machine for each partition of `__consumer_offsets`.
+//!
+//! A coordinator says what to append and whom to answer; this module does it. Everything of one coordinator happens
+//! under its lock, so its records reach the partition in the order in which it decided them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tidegate_coordinator::{
+    AppendId, Coordinator, DescribedGroup, Effect, GroupError, GroupOptions, ListedGroup, Reply,
+    Request, Token, partition_for_group,
+};
+use tidegate_metadata::Command;
+use tidegate_record::{BatchBuilder, Codec, RecordParts};
+use tokio::sync::{Mutex as AsyncMutex, oneshot};
+
+use crate::broker::Broker;
+use crate::clock::now_ms;
+use crate::config::ServerConfig;
+use crate::partition::Partition;
+
+/// Kafka's own name and format, so that tools that read it work.
+pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+pub(crate) struct Groups {
+    options: GroupOptions,
+    /// One for each partition of the offsets topic; empty until the topic is there.
+    shards: ArcSwap<Vec<Arc<Shard>>>,
+    creating: AsyncMutex<()>,
+}
+
+struct Shard {
+    partition: Arc<Partition>,
+    state: Mutex<ShardState>,
+    next_token: AtomicU64,
+}
+
+struct ShardState {
+    coordinator: Coordinator,
+    waiting: HashMap<Token, oneshot::Sender<Reply>>,
+}
+
+impl Groups {
+    pub(crate) fn new(config: &ServerConfig) -> Groups {
+        let session = |ms: i64| i32::try_from(ms).unwrap_or(i32::MAX);
+        Groups {
+            options: GroupOptions {
+                initial_rebalance_delay_ms: config.group_initial_rebalance_delay_ms,
+                session_min_ms: session(config.group_min_session_timeout_ms),
+                session_max_ms: session(config.group_max_session_timeout_ms),
+                offset_metadata_max: config.offset_metadata_max_bytes,
+                max_group_size: config.group_max_size,
+                offsets_retention_ms: config.offsets_retention_ms,
+            },
+            shards: ArcSwap::default(),
+            creating: AsyncMutex::new(()),
+        }
+    }
+
+    /// Replays the offsets topic, if there is one yet.
+    pub(crate) async fn load(&self, broker: &Arc<Broker>) {
+        let Some(topic) = broker.topics.get(OFFSETS_TOPIC) else { return };
+        let options = self.options.clone();
+        let loaded = tokio::task::spawn_blocking(move || {
+            topic.partitions().into_iter().map(|p| Shard::load(p, &options)).collect::<Vec<_>>()
+        });
+        match loaded.await {
+            Ok(shards) => self.shards.store(Arc::new(shards)),
+            Err(error) => tracing::error!(%error, "group coordinators cannot be loaded"),
+        }
+    }
+
+    /// Asks the coordinator of a group, and waits for its answer however long it takes to come.
+    pub(crate) async fn ask(
+        &self,
+        broker: &Arc<Broker>,
+        group: &str,
+        request: Request,
+    ) -> Result<Reply, GroupError> {
+        let shards = self.shards(broker).await?;
+        let count = i32::try_from(shards.len()).unwrap_or(i32::MAX);
+        let index = usize::try_from(partition_for_group(group, count)).unwrap_or(0);
+        let shard = shards.get(index).ok_or(GroupError::CoordinatorNotAvailable)?;
+        shard.ask(request).await
+    }
+
+    /// Groups of every coordinator that pass the filters.
+    pub(crate) async fn list(
+        &self,
+        states: Vec<String>,
+        types: Vec<String>,
+    ) -> Result<Vec<ListedGroup>, GroupError> {
+        let mut groups = Vec::new();
+        for shard in self.shards.load_full().iter() {
+            let request =
+                Request::List { states_filter: states.clone(), types_filter: types.clone() };
+            if let Reply::List(listed) = shard.ask(request).await? {
+                groups.extend(listed?);
+            }
+        }
+        Ok(groups)
+    }
+
+    pub(crate) async fn describe(
+        &self,
+        broker: &Arc<Broker>,
+        group: &str,
+    ) -> Result<DescribedGroup, GroupError> {
+        let request = Request::Describe { group: group.to_owned() };
+        match self.ask(broker, group, request).await? {
+            Reply::Describe(described) => described,
+            _ => Err(GroupError::CoordinatorNotAvailable),
+        }
+    }
+
+    /// Does what time has made due in every coordinator.
+    pub(crate) fn tick(&self) {
+        let now = now_ms();
+        for shard in self.shards.load().iter() {
+            let mut state = shard.lock();
+            if state.coordinator.next_deadline().is_some_and(|deadline| deadline <= now) {
+                let effects = state.coordinator.tick(now);
+                shard.perform(&mut state, effects);
+            }
+        }
+    }
+
+    /// Lets go of offsets that outlived `offsets.retention.minutes`.
+    pub(crate) fn expire_offsets(&self) {
+        for shard in self.shards.load().iter() {
+            let mut state = shard.lock();
+            let effects = state.coordinator.expire_offsets(now_ms());
+            shard.perform(&mut state, effects);
+        }
+    }
+
+    pub(crate) fn topic_deleted(&self, topic: &str) {
+        for shard in self.shards.load().iter() {
+            let mut state = shard.lock();
+            let effects = state.coordinator.topic_deleted(topic, now_ms());
+            shard.perform(&mut state, effects);
+        }
+    }
+
+    /// Makes sure that there are coordinators: creates the offsets topic at the first request that needs one.
+    pub(crate) async fn ensure(&self, broker: &Arc<Broker>) -> Result<(), GroupError> {
+        self.shards(broker).await.map(drop)
+    }
+
+    async fn shards(&self, broker: &Arc<Broker>) -> Result<Arc<Vec<Arc<Shard>>>, GroupError> {
+        let shards = self.shards.load_full();
+        if !shards.is_empty() {
+            return Ok(shards);
+        }
+        let _turn = self.creating.lock().await;
+        let shards = self.shards.load_full();
+        if !shards.is_empty() {
+            return Ok(shards);
+        }
+        if broker.topics.get(OFFSETS_TOPIC).is_none() {
+            let command = offsets_topic(broker.config.offsets_topic_partitions);
+            broker.metadata.propose(command).await.map_err(|error| {
+                tracing::error!(%error, "cannot create {OFFSETS_TOPIC}");
+                GroupError::CoordinatorNotAvailable
+            })?;
+        }
+        self.load(broker).await;
+        let shards = self.shards.load_full();
+        match shards.is_empty() {
+            true => Err(GroupError::CoordinatorNotAvailable),
+            false => Ok(shards),
+        }
+    }
+}
+
+fn offsets_topic(partitions: i32) -> Command {
+    let configs = [("cleanup.policy", "compact"), ("compression.type", "producer")];
+    Command::CreateTopic {
+        name: OFFSETS_TOPIC.to_owned(),
+        id: *uuid::Uuid::new_v4().as_bytes(),
+        partitions,
+        replication_factor: 1,
+        assignments: Vec::new(),
+        configs: configs.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        internal: true,
+    }
+}
+
+impl Shard {
+    fn load(partition: Arc<Partition>, options: &GroupOptions) -> Arc<Shard> {
+        let mut coordinator = Coordinator::new(options.clone());
+        let mut skipped: BTreeMap<String, usize> = BTreeMap::new();
+        let read = partition.read_all(&mut |_, record| {
+            let Some(key) = record.key else { return };
+            if let Err(error) = coordinator.load(key, record.value) {
+                *skipped.entry(error.to_string()).or_default() += 1;
+            }
+        });
+        if let Err(error) = read {
+            tracing::error!(partition = partition.index, %error, "cannot read {OFFSETS_TOPIC}");
+        }
+        for (error, count) in skipped {
+            tracing::warn!(partition = partition.index, count, error, "group records skipped");
+        }
+        coordinator.loaded(now_ms());
+        let state = ShardState { coordinator, waiting: HashMap::new() };
+        Arc::new(Shard { partition, state: Mutex::new(state), next_token: AtomicU64::new(0) })
+    }
+
+    async fn ask(self: &Arc<Self>, request: Request) -> Result<Reply, GroupError> {
+        let token = self.next_token.fetch_add(1, Ordering::Relaxed);
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut state = self.lock();
+            state.waiting.insert(token, reply);
+            let fresh_member_id = uuid::Uuid::new_v4().to_string();
+            let effects = state.coordinator.handle(token, request, now_ms(), &fresh_member_id);
+            self.perform(&mut state, effects);
+        }
+        let mut forget = Forget { shard: self, token: Some(token) };
+        let answer = answer.await.map_err(|_| GroupError::CoordinatorNotAvailable);
+        forget.token = None;
+        answer
+    }
+
+    fn perform(self: &Arc<Self>, state: &mut ShardState, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Reply(token, reply) => {
+                    if let Some(waiting) = state.waiting.remove(&token) {
+                        // A closed receiver is a client that went away.
+                        drop(waiting.send(reply));
+                    }
+                }
+                Effect::Append { id, records } => self.append(id, &records),
+            }
+        }
+    }
+
+    /// Hands records to the partition now, and tells the coordinator the outcome when it is known.
+    fn append(self: &Arc<Self>, id: AppendId, records: &[(Bytes, Option<Bytes>)]) {
+        let now = now_ms();
+        let mut builder = BatchBuilder::new(Codec::None);
+        for (key, value) in records {
+            let parts = RecordParts {
+                timestamp: now,
+                key: Some(key),
+                value: value.as_deref(),
+                ..RecordParts::default()
+            };
+            if let Err(error) = builder.push(parts) {
+                tracing::error!(%error, "a group record cannot be built");
+            }
+        }
+        let outcome = match builder.build() {
+            Ok(batch) => self.partition.append_internal(batch),
+            Err(error) => {
+                tracing::error!(%error, "group records cannot be built");
+                let (closed, outcome) = oneshot::channel();
+                drop(closed);
+                outcome
+            }
+        };
+        let shard = self.clone();
+        tokio::spawn(async move {
+            let ok = matches!(outcome.await, Ok(Ok(_)));
+            let mut state = shard.lock();
+            let effects = state.coordinator.appended(id, ok, now_ms());
+            shard.perform(&mut state, effects);
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ShardState> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// Tells the coordinator when the client stops waiting, by being dropped with its token.
+struct Forget<'a> {
+    shard: &'a Arc<Shard>,
+    token: Option<Token>,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        if let Some(token) = self.token {
+            let mut state = self.shard.lock();
+            state.waiting.remove(&token);
+            state.coordinator.disconnect(token);
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The produce side: admit, run the chain, append, answer.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use tidegate_protocol::error::ErrorCode;
+use tidegate_record::{Batch, CheckedBatch, Offset};
+use tidegate_storage::{Append, AppendError, AppendPart, Appended};
+use tokio::sync::oneshot;
+
+use crate::clock::now_ms;
+use crate::topics::ChainSlot;
+
+use super::admission::{Flight, Queued, Waiter, remembered};
+use super::producers::{Admit, SequenceError, StoredBatch, Ticket};
+use super::routing::{self, Processed};
+use super::{Partition, State};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Acks {
+    None,
+    Leader,
+    All,
+}
+
+pub(crate) type ProduceOutcome = Result<Stored, ProduceFailure>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) base_offset: Offset,
+    /// -1 unless the topic keeps log append time.
+    pub(crate) append_timestamp: i64,
+    pub(crate) log_start: Offset,
+}
+
+/// Why a batch was not appended, as the Produce response says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ProduceFailure {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: String,
+    /// Only the records that caused it (Produce v8+).
+    pub(crate) records: Vec<RecordError>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RecordError {
+    /// Index in the client's batch.
+    pub(crate) index: i32,
+    pub(crate) message: String,
+}
+
+impl ProduceFailure {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> ProduceFailure {
+        ProduceFailure { code, message: message.into(), records: Vec::new() }
+    }
+
+    pub(super) fn gone() -> ProduceFailure {
+        ProduceFailure::new(
+            ErrorCode::NotLeaderOrFollower,
+            "this broker does not lead the partition any more; refresh metadata",
+        )
+    }
+
+    fn sequence(error: &SequenceError) -> ProduceFailure {
+        match error {
+            SequenceError::OutOfOrder { expected, got } => ProduceFailure::new(
+                ErrorCode::OutOfOrderSequenceNumber,
+                format!("the batch starts at sequence {got}, the next one expected is {expected}"),
+            ),
+            SequenceError::StaleEpoch { current, got } => ProduceFailure::new(
+                ErrorCode::InvalidProducerEpoch,
+                format!("producer epoch {got} is older than {current}"),
+            ),
+        }
+    }
+
+    fn broken_sequence() -> ProduceFailure {
+        ProduceFailure::new(
+            ErrorCode::OutOfOrderSequenceNumber,
+            "an earlier batch of this producer failed, so this one would leave a gap",
+        )
+    }
+}
+
+impl From<AppendError> for ProduceFailure {
+    fn from(error: AppendError) -> ProduceFailure {
+        let code = match &error {
+            AppendError::UnknownPartition(_) | AppendError::StaleEpoch { .. } => {
+                ErrorCode::NotLeaderOrFollower
+            }
+            AppendError::Invalid(_) => ErrorCode::UnknownServerError,
+            AppendError::Offline(_) | AppendError::Store(_) => ErrorCode::KafkaStorageError,
+        };
+        ProduceFailure::new(code, error.to_string())
+    }
+}
+
+impl Partition {
+    /// Admits a batch and returns at once; the receiver gets the outcome when `acks` is satisfied.
+    ///
+    /// Callers of one connection call this in socket order, and that is the order of the log.
+    pub(crate) fn produce(
+        self: &Arc<Self>,
+        batch: CheckedBatch,
+        acks: Acks,
+    ) -> oneshot::Receiver<ProduceOutcome> {
+        let (reply, outcome) = oneshot::channel();
+        let waiter = Waiter { acks, reply };
+        let received_ms = now_ms();
+        let mut state = self.lock();
+        if let Err(failure) = self.may_append(&state, acks) {
+            waiter.answer(Err(failure));
+            return outcome;
+        }
+        let ticket = state.admission.next_ticket();
+        let header = *batch.batch().header();
+        match state.admission.producers.admit(&header, ticket, received_ms) {
+            Admit::New => {
+                let flight =
+                    Flight { producer_id: header.producer_id, waiters: vec![waiter] };
+                state.admission.flights.insert(ticket, flight);
+                state.admission.queue.push_back(Queued { ticket, batch, received_ms });
+                self.pump(&mut state);
+            }
+            Admit::Joined(ticket) => match state.admission.flights.get_mut(&ticket) {
+                Some(flight) => flight.waiters.push(waiter),
+                // In flight without a flight: it was doomed a moment ago.
+                None => waiter.answer(Err(ProduceFailure::broken_sequence())),
+            },
+            Admit::Stored(stored) => self.acknowledge(&mut state, waiter, &stored),
+            Admit::Refused(error) => waiter.answer(Err(ProduceFailure::sequence(&error))),
+        }
+        outcome
+    }
+
+    /// Appends a batch of the broker's own (offsets, plugin chunks), synced, past every check that is about clients.
+    pub(crate) fn append_internal(
+        self: &Arc<Self>,
+        batch: Batch,
+    ) -> oneshot::Receiver<ProduceOutcome> {
+        let (reply, outcome) = oneshot::channel();
+        let mut state = self.lock();
+        let ticket = state.admission.next_ticket();
+        let waiters = vec![Waiter { acks: Acks::All, reply }];
+        state.admission.flights.insert(ticket, Flight { producer_id: -1, waiters });
+        self.append(&mut state, ticket, Processed::whole(batch));
+        outcome
+    }
+
+    fn may_append(&self, state: &State, acks: Acks) -> Result<(), ProduceFailure> {
+        if !self.online() {
+            return Err(ProduceFailure::new(
+                ErrorCode::KafkaStorageError,
+                "the store of this partition is offline; see the broker's log",
+            ));
+        }
+        match acks == Acks::All && !state.replica.can_accept_all() {
+            true => Err(ProduceFailure::new(
+                ErrorCode::NotEnoughReplicas,
+                "fewer replicas are in sync than min.insync.replicas asks for",
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// Sends queued batches on, in order, until the queue is empty or one of them is inside the chain.
+    fn pump(self: &Arc<Self>, state: &mut State) {
+        while !state.admission.in_chain {
+            let Some(queued) = state.admission.queue.pop_front() else { return };
+            let chain = match &self.topic.chains().produce {
+                ChainSlot::Unavailable(reason) => {
+                    let failure =
+                        ProduceFailure::new(ErrorCode::NotEnoughReplicas, reason.clone());
+                    self.fail(state, queued.ticket, failure);
+                    continue;
+                }
+                ChainSlot::Ready(chain) => Some(chain.clone()),
+                ChainSlot::None => None,
+            };
+            if chain.is_none() && !routing::needs_records(&self.topic, &queued.batch) {
+                let batch = routing::stamped(&self.topic, queued.batch, queued.received_ms);
+                self.append(state, queued.ticket, Processed::whole(batch.into_batch()));
+                continue;
+            }
+            state.admission.in_chain = true;
+            let ticket = queued.ticket;
+            let partition = self.clone();
+            let job = Box::new(move || partition.work(queued, chain));
+            if self.env.engine.pool().submit(self.topic.pool_key(), job).is_err() {
+                state.admission.in_chain = false;
+                let failure = ProduceFailure::new(
+                    ErrorCode::NotEnoughReplicas,
+                    "the plugin pool is full; the request may be retried",
+                );
+                self.fail(state, ticket, failure);
+            }
+        }
+    }
+
+    /// Runs on the plugin pool.
+    fn work(self: Arc<Self>, queued: Queued, chain: Option<Arc<tidegate_plugin::Chain>>) {
+        let ticket = queued.ticket;
+        let processed = catch_unwind(AssertUnwindSafe(|| {
+            routing::process(&self.env, &self.topic, self.index, queued, chain.as_deref())
+        }))
+        .unwrap_or_else(|_| {
+            Err(ProduceFailure::new(ErrorCode::UnknownServerError, "the plugin host failed"))
+        });
+        let mut state = self.lock();
+        state.admission.in_chain = false;
+        match processed {
+            Ok(processed) => self.append(&mut state, ticket, processed),
+            Err(failure) => self.fail(&mut state, ticket, failure),
+        }
+        self.pump(&mut state);
+    }
+
+    fn append(self: &Arc<Self>, state: &mut State, ticket: Ticket, processed: Processed) {
+        let Some(flight) = state.admission.flights.get(&ticket) else { return };
+        let sync = flight.waiters.iter().any(|waiter| waiter.acks == Acks::All);
+        let remembered = remembered(&processed.batch, 0);
+        let producer_id = processed.batch.header().producer_id;
+        let source = AppendPart {
+            id: self.id,
+            epoch: state.replica.epoch(),
+            last_surviving_delta: processed.last_surviving_delta,
+            batch: processed.batch,
+        };
+        let parts = std::iter::once(source).chain(processed.routed).collect();
+        let partition = self.clone();
+        let done = Box::new(move |result: Result<Vec<Appended>, AppendError>| {
+            partition.appended(ticket, producer_id, remembered, result);
+        });
+        if self.env.log.submit(Append { parts, sync, now_ms: now_ms(), done }).is_err() {
+            let failure = match self.online() {
+                true => ProduceFailure::new(
+                    ErrorCode::NotEnoughReplicas,
+                    "the append queue is full; the request may be retried",
+                ),
+                false => ProduceFailure::new(ErrorCode::KafkaStorageError, "the store is offline"),
+            };
+            self.fail(state, ticket, failure);
+        }
+    }
+
+    /// Runs on the store's writer thread, in the order of the log.
+    fn appended(
+        self: &Arc<Self>,
+        ticket: Ticket,
+        producer_id: i64,
+        batch: StoredBatch,
+        result: Result<Vec<Appended>, AppendError>,
+    ) {
+        let mut state = self.lock();
+        let appended = match result.map(|appended| appended.into_iter().next()) {
+            Ok(Some(appended)) => appended,
+            Ok(None) => {
+                let failure =
+                    ProduceFailure::new(ErrorCode::UnknownServerError, "the append said nothing");
+                return self.fail(&mut state, ticket, failure);
+            }
+            Err(error) => return self.fail(&mut state, ticket, error.into()),
+        };
+        let stored = StoredBatch {
+            base_offset: appended.base_offset,
+            last_offset: appended.last_offset,
+            ..batch
+        };
+        state.admission.producers.stored(producer_id, ticket, stored);
+        let Some(flight) = state.admission.flights.remove(&ticket) else { return };
+        for waiter in flight.waiters {
+            self.acknowledge(&mut state, waiter, &stored);
+        }
+    }
+
+    /// Answers for a batch that is in the log: now, or when the high watermark has passed it.
+    fn acknowledge(&self, state: &mut State, waiter: Waiter, stored: &StoredBatch) {
+        let outcome = Ok(Stored {
+            base_offset: stored.base_offset,
+            append_timestamp: stored.append_timestamp,
+            log_start: self.log_start(),
+        });
+        match waiter.acks == Acks::All && state.replica.high_watermark() <= stored.last_offset {
+            true => state.acks.push((stored.last_offset + 1, waiter.reply, outcome)),
+            false => waiter.answer(outcome),
+        }
+    }
+
+    fn fail(&self, state: &mut State, ticket: Ticket, failure: ProduceFailure) {
+        let (own, later) = state.admission.fail(ticket);
+        for waiter in own {
+            waiter.answer(Err(failure.clone()));
+        }
+        for waiter in later {
+            waiter.answer(Err(ProduceFailure::broken_sequence()));
+        }
+    }
+
+    pub(super) fn fail_all(&self, state: &mut State, failure: &ProduceFailure) {
+        state.admission.queue.clear();
+        for (_, flight) in state.admission.flights.drain() {
+            for waiter in flight.waiters {
+                waiter.answer(Err(failure.clone()));
+            }
+        }
+        for (_, reply, _) in state.acks.drain(..) {
+            drop(reply.send(Err(failure.clone())));
+        }
+    }
+}
+
+impl Waiter {
+    fn answer(self, outcome: ProduceOutcome) {
+        // A closed receiver is a client that went away.
+        drop(self.reply.send(outcome));
+    }
+}

@@ -1,0 +1,215 @@
+//! One partition on its leader: admission, the produce chain, the append, the high watermark, and reads below it.
+//!
+//! `api/*` reaches the log only through this handle. Everything that orders a partition happens under one mutex that is
+//! never held across a plugin call or a disk access.
+
+mod admission;
+mod append;
+mod producers;
+mod read;
+mod routing;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+use tidegate_plugin::Engine;
+use tidegate_record::{LeaderEpoch, Offset, PartitionId};
+use tidegate_replication::{Effect, Event, Replica};
+use tidegate_storage::{Log, Progress, ReadError, RetentionPolicy, StoreHealth};
+use tokio::sync::{Notify, oneshot};
+
+use crate::clock::now_ms;
+use crate::topics::{TopicSettings, Topics};
+
+use self::admission::Admission;
+
+pub(crate) use self::append::{Acks, ProduceFailure, ProduceOutcome};
+pub(crate) use self::read::{Cursor, Isolation, ReadFailure};
+
+/// What every partition of a broker shares.
+pub(crate) struct PartitionEnv {
+    pub(crate) log: Arc<Log>,
+    pub(crate) engine: Engine,
+    /// For routes: the partitions of other topics. Weak, because the registry owns the partitions.
+    pub(crate) topics: Weak<Topics>,
+    pub(crate) node_id: i32,
+    /// Most bytes a batch may decompress to before a plugin or a codec change sees it.
+    pub(crate) max_decoded_bytes: usize,
+}
+
+pub(crate) struct Partition {
+    pub(crate) id: PartitionId,
+    pub(crate) index: i32,
+    pub(crate) topic: Arc<TopicSettings>,
+    env: Arc<PartitionEnv>,
+    state: Mutex<State>,
+}
+
+/// Invariant: `log start <= high watermark <= log end`, and the high watermark never moves back.
+struct State {
+    replica: Replica,
+    admission: Admission,
+    /// acks=all produces waiting for the high watermark to reach an offset; rising by offset.
+    acks: Vec<(Offset, oneshot::Sender<ProduceOutcome>, ProduceOutcome)>,
+    /// Long polls to wake when the high watermark moves.
+    watchers: Vec<Weak<Notify>>,
+}
+
+impl Partition {
+    /// Opens the partition on this node as its leader: replays producer state from the log's index rows and elects.
+    ///
+    /// Reads every index row of the partition, so it belongs on a blocking thread.
+    pub(crate) fn open(
+        id: PartitionId,
+        index: i32,
+        topic: Arc<TopicSettings>,
+        env: Arc<PartitionEnv>,
+        leadership: Leadership,
+    ) -> Result<Arc<Partition>, ReadError> {
+        let bounds = env.log.bounds(id).ok_or(ReadError::UnknownPartition(id))?;
+        let admission = Admission::replay(&env.log, id, bounds.start, now_ms())?;
+        let mut replica = Replica::new(env.node_id);
+        env.log.set_epoch(id, leadership.epoch);
+        let effects = replica.step(
+            Event::Elected {
+                epoch: leadership.epoch,
+                replicas: leadership.replicas,
+                isr: leadership.isr,
+                min_isr: topic.config().min_insync_replicas,
+                log_end: bounds.end,
+                synced_end: bounds.synced_end,
+                high_watermark: bounds.start,
+            },
+            now_ms(),
+        );
+        let partition = Arc::new(Partition {
+            id,
+            index,
+            topic,
+            env,
+            state: Mutex::new(State {
+                replica,
+                admission,
+                acks: Vec::new(),
+                watchers: Vec::new(),
+            }),
+        });
+        let mut state = partition.lock();
+        partition.act(&mut state, effects);
+        drop(state);
+        Ok(partition)
+    }
+
+    pub(crate) fn high_watermark(&self) -> Offset {
+        self.lock().replica.high_watermark()
+    }
+
+    pub(crate) fn leader_epoch(&self) -> LeaderEpoch {
+        self.lock().replica.epoch()
+    }
+
+    /// First offset a consumer may ask for.
+    pub(crate) fn log_start(&self) -> Offset {
+        self.env.log.bounds(self.id).map_or(0, |bounds| bounds.start)
+    }
+
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.env.log.size_bytes(self.id)
+    }
+
+    /// `notify` is woken once, when the high watermark next moves (or the partition goes away).
+    pub(crate) fn watch(&self, notify: &Arc<Notify>) {
+        let mut state = self.lock();
+        state.watchers.retain(|watcher| watcher.strong_count() > 0);
+        state.watchers.push(Arc::downgrade(notify));
+    }
+
+    /// The store wrote or synced: feed the engine, act on what it says.
+    pub(crate) fn progressed(&self, progress: &Progress) {
+        let mut state = self.lock();
+        let mut effects = state.replica.step(Event::Appended { end: progress.end }, now_ms());
+        effects.extend(state.replica.step(Event::Synced { end: progress.synced_end }, now_ms()));
+        self.act(&mut state, effects);
+    }
+
+    /// The topic is being deleted: everything that waits is answered.
+    pub(crate) fn resign(self: &Arc<Self>) {
+        let mut state = self.lock();
+        let effects = state.replica.step(Event::Resigned, now_ms());
+        self.act(&mut state, effects);
+        self.fail_all(&mut state, &ProduceFailure::gone());
+        wake(&mut state.watchers);
+    }
+
+    /// The topic's `min.insync.replicas` may have changed.
+    pub(crate) fn reconfigure(&self, replicas: Vec<i32>) {
+        let min_isr = self.topic.config().min_insync_replicas;
+        let mut state = self.lock();
+        let effects = state.replica.step(Event::Reconfigured { replicas, min_isr }, now_ms());
+        self.act(&mut state, effects);
+    }
+
+    pub(crate) fn expire_producers(&self, before_ms: i64) {
+        self.lock().admission.producers.expire(before_ms);
+    }
+
+    /// Applies time and size retention; returns the new log start if it moved. Blocks on the disk.
+    pub(crate) fn enforce_retention(&self, now_ms: i64) -> Result<Option<Offset>, ReadError> {
+        let config = self.topic.config();
+        if !config.cleanup_delete {
+            return Ok(None);
+        }
+        let policy = RetentionPolicy {
+            max_age_ms: config.retention_ms,
+            max_bytes: config.retention_bytes,
+        };
+        self.env.log.retain(self.id, policy, now_ms, self.high_watermark())
+    }
+
+    fn act(&self, state: &mut State, effects: Vec<Effect>) {
+        for effect in effects {
+            if let Effect::AdvanceHighWatermark(high_watermark) = effect {
+                release_acks(state, high_watermark);
+                wake(&mut state.watchers);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic while the lock was held would have been a bug of ours; the data behind it is still whole, because
+        // every transition below writes its fields after its checks.
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn online(&self) -> bool {
+        matches!(self.env.log.health(), StoreHealth::Online)
+    }
+}
+
+/// Who leads a partition, as the cluster image says.
+#[derive(Debug, Clone)]
+pub(crate) struct Leadership {
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) replicas: Vec<i32>,
+    pub(crate) isr: Vec<i32>,
+}
+
+fn release_acks(state: &mut State, high_watermark: Offset) {
+    let waiting = std::mem::take(&mut state.acks);
+    for (needs, reply, outcome) in waiting {
+        match needs <= high_watermark {
+            // A closed receiver is a client that went away; its records stay.
+            true => drop(reply.send(outcome)),
+            false => state.acks.push((needs, reply, outcome)),
+        }
+    }
+}
+
+fn wake(watchers: &mut Vec<Weak<Notify>>) {
+    for watcher in watchers.drain(..) {
+        if let Some(notify) = watcher.upgrade() {
+            notify.notify_one();
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Sequence checks of idempotent producers (KIP-98), against *admitted* state: what the log holds plus what is in flight.
+//!
+//! Checking before the plugin runs is what makes a retry harmless: a duplicate of a stored batch is answered with its
+//! first offset, a duplicate of one in flight joins it, and neither meets the plugin or a route again. Pure: no clock,
+//! no log, no lock; the partition owns one and feeds it outcomes.
+
+use std::collections::{HashMap, VecDeque};
+
+use tidegate_record::{BatchHeader, Offset};
+
+/// Handle of one admitted batch, unique within its partition.
+pub(crate) type Ticket = u64;
+
+/// Batches remembered per producer, as in Kafka: the most a client may have in flight with idempotence on.
+const CACHED_BATCHES: usize = 5;
+
+/// What admission says of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Admit {
+    /// Goes on its way under the ticket it came with.
+    New,
+    /// Already in the log.
+    Stored(StoredBatch),
+    /// Already in flight under this ticket; share its outcome.
+    Joined(Ticket),
+    Refused(SequenceError),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SequenceError {
+    /// OUT_OF_ORDER_SEQUENCE_NUMBER
+    OutOfOrder { expected: i32, got: i32 },
+    /// INVALID_PRODUCER_EPOCH
+    StaleEpoch { current: i16, got: i16 },
+}
+
+/// One batch of the duplicate cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StoredBatch {
+    pub(crate) first_sequence: i32,
+    pub(crate) last_sequence: i32,
+    pub(crate) base_offset: Offset,
+    pub(crate) last_offset: Offset,
+    /// Log append time of the batch, or -1 where the topic keeps create time.
+    pub(crate) append_timestamp: i64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Flight {
+    ticket: Ticket,
+    epoch: i16,
+    first_sequence: i32,
+    last_sequence: i32,
+}
+
+#[derive(Debug, Default)]
+struct Producer {
+    /// Epoch of `stored`; meaningless while `stored` is empty.
+    epoch: i16,
+    stored: VecDeque<StoredBatch>,
+    in_flight: VecDeque<Flight>,
+    last_used_ms: i64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Producers {
+    by_id: HashMap<i64, Producer>,
+}
+
+impl Producers {
+    /// Checks a client's batch and, if it is new, remembers it as in flight under `ticket`.
+    ///
+    /// Batches without a producer id are always new.
+    pub(crate) fn admit(&mut self, header: &BatchHeader, ticket: Ticket, now_ms: i64) -> Admit {
+        if header.producer_id < 0 {
+            return Admit::New;
+        }
+        let producer = self.by_id.entry(header.producer_id).or_default();
+        producer.last_used_ms = now_ms;
+        let flight = Flight {
+            ticket,
+            epoch: header.producer_epoch,
+            first_sequence: header.base_sequence,
+            last_sequence: header.last_sequence(),
+        };
+        let verdict = producer.check(&flight);
+        if verdict == Admit::New {
+            producer.in_flight.push_back(flight);
+        }
+        verdict
+    }
+
+    /// The batch of `ticket` is in the log.
+    pub(crate) fn stored(&mut self, producer_id: i64, ticket: Ticket, stored: StoredBatch) {
+        let Some(producer) = self.by_id.get_mut(&producer_id) else { return };
+        let Some(at) = producer.in_flight.iter().position(|flight| flight.ticket == ticket) else {
+            return;
+        };
+        if let Some(flight) = producer.in_flight.remove(at) {
+            producer.remember(flight.epoch, stored);
+        }
+    }
+
+    /// The batch of `ticket` will never be in the log. Returns the later batches of the same producer, which now have
+    /// a hole before them and must fail with OUT_OF_ORDER_SEQUENCE_NUMBER; they are forgotten here too.
+    pub(crate) fn failed(&mut self, producer_id: i64, ticket: Ticket) -> Vec<Ticket> {
+        let Some(producer) = self.by_id.get_mut(&producer_id) else { return Vec::new() };
+        let Some(at) = producer.in_flight.iter().position(|flight| flight.ticket == ticket) else {
+            return Vec::new();
+        };
+        let mut dropped = producer.in_flight.split_off(at);
+        dropped.pop_front();
+        if producer.stored.is_empty() && producer.in_flight.is_empty() {
+            self.by_id.remove(&producer_id);
+        }
+        dropped.into_iter().map(|flight| flight.ticket).collect()
+    }
+
+    /// Rebuilds the stored side from the log, oldest batch first.
+    pub(crate) fn replay(&mut self, producer_id: i64, epoch: i16, batch: StoredBatch, now_ms: i64) {
+        if producer_id < 0 {
+            return;
+        }
+        let producer = self.by_id.entry(producer_id).or_default();
+        producer.last_used_ms = now_ms;
+        producer.remember(epoch, batch);
+    }
+
+    /// Forgets producers that have been silent since `before_ms` and have nothing in flight
+    /// (`producer.id.expiration.ms`).
+    pub(crate) fn expire(&mut self, before_ms: i64) {
+        self.by_id.retain(|_, p| p.last_used_ms >= before_ms || !p.in_flight.is_empty());
+    }
+}
+
+impl Producer {
+    fn check(&self, batch: &Flight) -> Admit {
+        let Some((epoch, last_sequence)) = self.tail() else {
+            // Nothing is known of this producer (new, or its state aged away): any sequence may start it.
+            return Admit::New;
+        };
+        if batch.epoch < epoch {
+            return Admit::Refused(SequenceError::StaleEpoch { current: epoch, got: batch.epoch });
+        }
+        if batch.epoch > epoch {
+            return match batch.first_sequence {
+                0 => Admit::New,
+                got => Admit::Refused(SequenceError::OutOfOrder { expected: 0, got }),
+            };
+        }
+        if let Some(duplicate) = self.duplicate_of(batch) {
+            return duplicate;
+        }
+        let expected = next_sequence(last_sequence);
+        match batch.first_sequence == expected {
+            true => Admit::New,
+            false => Admit::Refused(SequenceError::OutOfOrder {
+                expected,
+                got: batch.first_sequence,
+            }),
+        }
+    }
+
+    /// Epoch and last sequence that the next batch must follow.
+    fn tail(&self) -> Option<(i16, i32)> {
+        self.in_flight
+            .back()
+            .map(|flight| (flight.epoch, flight.last_sequence))
+            .or_else(|| self.stored.back().map(|stored| (self.epoch, stored.last_sequence)))
+    }
+
+    fn duplicate_of(&self, batch: &Flight) -> Option<Admit> {
+        let in_flight = self.in_flight.iter().find(|flight| {
+            flight.epoch == batch.epoch
+                && flight.first_sequence == batch.first_sequence
+                && flight.last_sequence == batch.last_sequence
+        });
+        if let Some(flight) = in_flight {
+            return Some(Admit::Joined(flight.ticket));
+        }
+        if self.epoch != batch.epoch {
+            return None;
+        }
+        self.stored
+            .iter()
+            .find(|stored| {
+                stored.first_sequence == batch.first_sequence
+                    && stored.last_sequence == batch.last_sequence
+            })
+            .map(|stored| Admit::Stored(*stored))
+    }
+
+    fn remember(&mut self, epoch: i16, batch: StoredBatch) {
+        if epoch != self.epoch {
+            self.stored.clear();
+            self.epoch = epoch;
+        }
+        if self.stored.len() == CACHED_BATCHES {
+            self.stored.pop_front();
+        }
+        self.stored.push_back(batch);
+    }
+}
+
+/// Sequences run from 0 to `i32::MAX` and wrap to 0.
+fn next_sequence(last: i32) -> i32 {
+    last.checked_add(1).unwrap_or(0)
+}

@@ -1,0 +1,349 @@
+//! The consume side: what a consumer may see of the stored batches from an offset on.
+//!
+//! Replicas get the stored bytes; consumers get this. A produce-path filter leaves holes that every plain fetch meets,
+//! so the rules below hold with or without a consume chain (stream semantics, "Consume path"): a batch that ends in a
+//! hole is cut, one without anything for the reader is passed over, and a hole at the end is reported so that the
+//! fetch can close the response with a gap marker.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidegate_plugin::{Chain, ChainInput, ChainOutcome, OnError, Side};
+use tidegate_record::{
+    Batch, DecodeLimits, LeaderEpoch, Offset, RecordView, cut, last_kept_delta, retain,
+};
+use tidegate_storage::{IndexRow, ReadError, Stored};
+
+use crate::topics::ChainSlot;
+
+use super::Partition;
+
+/// Stored bytes looked at in one step of a fetch; the fetch loops, so this bounds what one step holds up.
+const STEP_BYTES: usize = 1 << 20;
+const MAX_RECORDS: usize = 10_000_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    ReadUncommitted,
+    ReadCommitted,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadFailure {
+    #[error("the offset is outside the log")]
+    OutOfRange,
+    #[error("this broker does not have the partition")]
+    NotLeader,
+    #[error("the log cannot be read: {0}")]
+    Storage(String),
+    /// The consume chain stopped before a record, and its policy says to wait for somebody (rule 26).
+    #[error("the consume chain stopped: {0}")]
+    Chain(String),
+}
+
+/// Where a fetch stands in one partition. Made for a fetch offset, moved on by [`Partition::scan`].
+pub(crate) struct Cursor {
+    fetch_offset: Offset,
+    next: Offset,
+    /// Bytes ready to be sent, in order.
+    pub(crate) batches: Vec<Bytes>,
+    pub(crate) bytes: usize,
+    /// Stored bytes that were looked at, sent or not.
+    pub(crate) scanned_bytes: usize,
+    /// Set while nothing after the last batch in `batches` is left for this reader.
+    pub(crate) hole: Option<Hole>,
+}
+
+/// The end of a range in which a reader finds nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hole {
+    pub(crate) last_offset: Offset,
+    /// Epoch of `last_offset`: clients take their position's epoch from what they are sent.
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) timestamp: i64,
+}
+
+impl Cursor {
+    /// For a reader at `fetch_offset`; up to `next` it is known that there is nothing for it.
+    pub(crate) fn new(fetch_offset: Offset, next: Offset) -> Cursor {
+        Cursor {
+            fetch_offset,
+            next: next.max(fetch_offset),
+            batches: Vec::new(),
+            bytes: 0,
+            scanned_bytes: 0,
+            hole: None,
+        }
+    }
+
+    pub(crate) fn fetch_offset(&self) -> Offset {
+        self.fetch_offset
+    }
+
+    fn send(&mut self, batch: Batch) {
+        self.bytes += batch.size();
+        self.batches.push(batch.into_bytes());
+        self.hole = None;
+    }
+
+    fn skip(&mut self, row: &IndexRow) {
+        self.hole = Some(Hole {
+            last_offset: row.last_offset,
+            epoch: LeaderEpoch(row.leader_epoch),
+            timestamp: row.max_timestamp,
+        });
+    }
+}
+
+impl Partition {
+    /// End of what a consumer may see. Without transactions in progress both levels end at the high watermark.
+    pub(crate) fn visible_end(&self, _isolation: Isolation) -> Offset {
+        self.high_watermark()
+    }
+
+    /// Checks a fetch offset: `log start <= offset <= log end`, as Kafka does.
+    pub(crate) fn check_offset(&self, offset: Offset) -> Result<(), ReadFailure> {
+        let bounds = self.env.log.bounds(self.id).ok_or(ReadFailure::NotLeader)?;
+        match (bounds.start..=bounds.end).contains(&offset) {
+            true => Ok(()),
+            false => Err(ReadFailure::OutOfRange),
+        }
+    }
+
+    /// One step of a fetch: looks at stored batches from where the cursor stands up to `end` and adds what the reader
+    /// gets, until about `max_bytes` are collected. The first batch comes whole, whatever its size, if `at_least_one`.
+    ///
+    /// Returns whether there is more below `end` to look at.
+    pub(crate) async fn scan(
+        self: &Arc<Self>,
+        cursor: &mut Cursor,
+        end: Offset,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Result<bool, ReadFailure> {
+        if cursor.next >= end || (cursor.bytes >= max_bytes && !(at_least_one && cursor.bytes == 0))
+        {
+            return Ok(false);
+        }
+        let want = max_bytes.saturating_sub(cursor.bytes).clamp(1, STEP_BYTES);
+        let chain = match &self.topic.chains().consume {
+            ChainSlot::Unavailable(reason) => return Err(ReadFailure::Chain(reason.clone())),
+            ChainSlot::Ready(chain) => Some(chain.clone()),
+            ChainSlot::None => None,
+        };
+        // With a chain the bytes that are read say nothing about the bytes that are sent.
+        let want = if chain.is_some() { STEP_BYTES } else { want };
+        let stored = self.stored(cursor.next, end, want).await?;
+        if stored.is_empty() {
+            return Ok(false);
+        }
+        let survivors = match chain {
+            Some(chain) => self.filter(chain, stored).await?,
+            None => stored.into_iter().map(Survivor::plain).collect(),
+        };
+        for survivor in survivors {
+            let survivor = survivor?;
+            let fits = cursor.bytes + survivor.batch.len() <= max_bytes;
+            if !fits && survivor.has_anything(cursor.fetch_offset)
+                && !(cursor.bytes == 0 && at_least_one)
+            {
+                return Ok(false);
+            }
+            cursor.next = survivor.row.last_offset + 1;
+            cursor.scanned_bytes += survivor.row.size as usize;
+            survivor.deliver(cursor)?;
+        }
+        Ok(cursor.next < end && cursor.bytes < max_bytes)
+    }
+
+    /// Every record from the log's start to its end, for the broker's own topics. Blocks on the disk.
+    pub(crate) fn read_all(
+        &self,
+        each: &mut dyn FnMut(Offset, RecordView<'_>),
+    ) -> Result<(), ReadFailure> {
+        let bounds = self.env.log.bounds(self.id).ok_or(ReadFailure::NotLeader)?;
+        let mut from = bounds.start;
+        while from < bounds.end {
+            let stored = self.env.log.read(self.id, from, bounds.end, STEP_BYTES)?;
+            let Some(last) = stored.last() else { return Ok(()) };
+            from = last.row.last_offset + 1;
+            for item in &stored {
+                let batch = Batch::stored(item.batch.clone())?;
+                if batch.header().attributes.is_control() {
+                    continue;
+                }
+                for record in batch.records(self.limits())?.iter() {
+                    each(batch.base_offset() + i64::from(record.offset_delta), record);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// First record at or after a time: its offset, timestamp and leader epoch.
+    pub(crate) async fn offset_for_time(
+        self: &Arc<Self>,
+        timestamp: i64,
+    ) -> Result<Option<(Offset, i64, i32)>, ReadFailure> {
+        let partition = self.clone();
+        let end = self.high_watermark();
+        blocking(move || {
+            Ok(partition.env.log.lookup_timestamp(partition.id, timestamp, end)?)
+        })
+        .await
+    }
+
+    /// Offset and timestamp of the record with the greatest timestamp (KIP-734).
+    pub(crate) async fn offset_of_max_time(
+        self: &Arc<Self>,
+    ) -> Result<Option<(Offset, i64)>, ReadFailure> {
+        let partition = self.clone();
+        let end = self.high_watermark();
+        blocking(move || Ok(partition.env.log.max_timestamp(partition.id, end)?)).await
+    }
+
+    async fn stored(
+        self: &Arc<Self>,
+        from: Offset,
+        end: Offset,
+        max_bytes: usize,
+    ) -> Result<Vec<Stored>, ReadFailure> {
+        if let Some(stored) = self.env.log.read_tail(self.id, from, end, max_bytes) {
+            return Ok(stored);
+        }
+        let partition = self.clone();
+        blocking(move || Ok(partition.env.log.read(partition.id, from, end, max_bytes)?)).await
+    }
+
+    /// Runs the consume chain over stored batches on the plugin pool.
+    async fn filter(
+        self: &Arc<Self>,
+        chain: Arc<Chain>,
+        stored: Vec<Stored>,
+    ) -> Result<Vec<Result<Survivor, ReadFailure>>, ReadFailure> {
+        let (reply, survivors) = tokio::sync::oneshot::channel();
+        let partition = self.clone();
+        let job = Box::new(move || {
+            let mut done = Vec::with_capacity(stored.len());
+            for item in stored {
+                let survivor = partition.filter_one(&chain, item);
+                let stop = survivor.is_err();
+                done.push(survivor);
+                if stop {
+                    break;
+                }
+            }
+            // A closed receiver is a consumer that went away.
+            drop(reply.send(done));
+        });
+        let busy = || ReadFailure::Chain("the plugin pool is full".into());
+        self.env.engine.pool().submit(self.topic.pool_key(), job).map_err(|_| busy())?;
+        survivors.await.map_err(|_| ReadFailure::Chain("the plugin host failed".into()))
+    }
+
+    fn filter_one(&self, chain: &Chain, stored: Stored) -> Result<Survivor, ReadFailure> {
+        let Stored { row, batch: bytes } = stored;
+        if row.last_surviving_delta < 0 {
+            return Ok(Survivor { row, batch: bytes, last_delta: -1 });
+        }
+        let batch = Batch::stored(bytes)?;
+        if batch.header().attributes.is_control() {
+            // Rule 18: with a chain the real markers are elided, since the aborted list is empty.
+            return Ok(Survivor { row, batch: Bytes::new(), last_delta: -1 });
+        }
+        let records = batch.records(self.limits())?;
+        let config = self.topic.config();
+        let input = ChainInput {
+            topic: self.topic.name(),
+            partition: self.index,
+            append_time_ms: row.append_time,
+            base_offset: Some(row.base_offset),
+            records: &records,
+            side: Side::Consume,
+            keep_tombstones: config.cleanup_compact,
+        };
+        let result = match chain.run(&input) {
+            ChainOutcome::Done(result) => result,
+            ChainOutcome::Failed(failure) if failure.policy == OnError::Drop => {
+                return Ok(Survivor { row, batch: Bytes::new(), last_delta: -1 });
+            }
+            ChainOutcome::Failed(failure) => {
+                let sentence = format!("plugin {}: {}", failure.alias, failure.message);
+                return Err(ReadFailure::Chain(sentence));
+            }
+        };
+        if result.all_kept {
+            let last_delta = row.last_surviving_delta;
+            return Ok(Survivor { row, batch: batch.into_bytes(), last_delta });
+        }
+        let keep = |i: usize| result.keep.get(i).copied().unwrap_or(true);
+        let last_delta = last_kept_delta(&records, keep);
+        let batch = retain(&batch, &records, keep)?.into_bytes();
+        Ok(Survivor { row, batch, last_delta })
+    }
+
+    fn limits(&self) -> DecodeLimits {
+        DecodeLimits { max_bytes: self.env.max_decoded_bytes, max_records: MAX_RECORDS }
+    }
+}
+
+/// A stored batch with what is left of it for a reader.
+struct Survivor {
+    row: IndexRow,
+    batch: Bytes,
+    /// Offset delta of the last record in `batch`, -1 for none.
+    last_delta: i32,
+}
+
+impl Survivor {
+    fn plain(stored: Stored) -> Result<Survivor, ReadFailure> {
+        let last_delta = stored.row.last_surviving_delta;
+        Ok(Survivor { row: stored.row, batch: stored.batch, last_delta })
+    }
+
+    /// Whether a reader who asked for `fetch_offset` finds a record here. A batch whose records all lie before it must
+    /// not be sent: some clients crawl through its range one offset at a time.
+    fn has_anything(&self, fetch_offset: Offset) -> bool {
+        self.last_delta >= 0 && self.row.base_offset + i64::from(self.last_delta) >= fetch_offset
+    }
+
+    fn deliver(self, cursor: &mut Cursor) -> Result<(), ReadFailure> {
+        if !self.has_anything(cursor.fetch_offset) {
+            cursor.skip(&self.row);
+            return Ok(());
+        }
+        let batch = Batch::stored(self.batch)?;
+        if self.last_delta >= batch.header().last_offset_delta {
+            cursor.send(batch);
+            return Ok(());
+        }
+        cursor.send(cut(&batch, self.last_delta));
+        cursor.skip(&self.row);
+        Ok(())
+    }
+}
+
+/// Runs a disk read away from the socket threads.
+async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, ReadFailure> + Send + 'static,
+) -> Result<T, ReadFailure> {
+    tokio::task::spawn_blocking(read)
+        .await
+        .map_err(|_| ReadFailure::Storage("the read was interrupted".into()))?
+}
+
+impl From<ReadError> for ReadFailure {
+    fn from(error: ReadError) -> ReadFailure {
+        match error {
+            ReadError::OutOfRange { .. } => ReadFailure::OutOfRange,
+            ReadError::UnknownPartition(_) => ReadFailure::NotLeader,
+            ReadError::Store(error) => ReadFailure::Storage(error.to_string()),
+        }
+    }
+}
+
+impl From<tidegate_record::BatchError> for ReadFailure {
+    fn from(error: tidegate_record::BatchError) -> ReadFailure {
+        ReadFailure::Storage(error.to_string())
+    }
+}

@@ -1,0 +1,72 @@
+//! What a broker does without being asked: retention, forgetting silent producers, group timers.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::broker::Broker;
+use crate::clock::now_ms;
+
+/// Groups count time in session timeouts of seconds; a tenth of one is exact enough.
+const GROUP_TICK: Duration = Duration::from_millis(50);
+
+pub(crate) fn spawn(
+    tasks: &mut JoinSet<()>,
+    broker: &Arc<Broker>,
+    stopping: &watch::Receiver<bool>,
+) {
+    let check = Duration::from_millis(broker.config.log_retention_check_interval_ms.max(1));
+    tasks.spawn(every(check, stopping.clone(), broker.clone(), clean));
+    tasks.spawn(every(GROUP_TICK, stopping.clone(), broker.clone(), |broker| async move {
+        broker.groups.tick();
+    }));
+}
+
+async fn every<F: Future<Output = ()>>(
+    period: Duration,
+    mut stopping: watch::Receiver<bool>,
+    broker: Arc<Broker>,
+    mut act: impl FnMut(Arc<Broker>) -> F,
+) {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let stopped = tokio::select! {
+            _ = ticks.tick() => false,
+            _ = stopping.wait_for(|stop| *stop) => true,
+        };
+        if stopped {
+            return;
+        }
+        act(broker.clone()).await;
+    }
+}
+
+/// Retention and producer expiry, on a blocking thread: both walk every partition.
+async fn clean(broker: Arc<Broker>) {
+    let done = tokio::task::spawn_blocking(move || {
+        broker.groups.expire_offsets();
+        let now = now_ms();
+        let silent_since = now.saturating_sub(broker.config.producer_id_expiration_ms);
+        for topic in broker.topics.all() {
+            for partition in topic.partitions() {
+                partition.expire_producers(silent_since);
+                match partition.enforce_retention(now) {
+                    Ok(Some(start)) => {
+                        let (name, index) = (topic.settings.name(), partition.index);
+                        tracing::info!(topic = name, index, start, "retention moved the log start");
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        let (name, index) = (topic.settings.name(), partition.index);
+                        tracing::error!(topic = name, index, %error, "retention failed");
+                    }
+                }
+            }
+        }
+    });
+    drop(done.await);
+}
