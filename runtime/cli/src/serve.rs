@@ -75,7 +75,8 @@ async fn serve(config: ServerConfig) -> Result<()> {
         .iter()
         .map(ToString::to_string)
         .collect();
-    tracing::info!(
+    // Standard output has this one line, for whoever started us and waits.
+    println!(
         "ready: Kafka on {}, admin on http://{}, data in {}",
         kafka.join(", "),
         broker.admin_address(),
