@@ -4,14 +4,13 @@ use kafka_protocol::messages::{
     alter_configs_request::{AlterConfigsResource, AlterableConfig},
     create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic},
     create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig},
-    delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic},
     delete_topics_request::DeleteTopicState,
     describe_configs_request::DescribeConfigsResource,
     incremental_alter_configs_request,
 };
 
 use super::{
-    BOOL, Field, I8, I16, I32, I32_ARRAY, I64, NULLABLE_STRING, NULLABLE_STRING_ARRAY, STRING,
+    BOOL, Field, I8, I16, I32, I32_ARRAY, NULLABLE_STRING, NULLABLE_STRING_ARRAY, STRING,
     STRING_ARRAY, Schema, UUID, f, structs,
 };
 
@@ -29,13 +28,6 @@ pub(super) const SCHEMAS: &[Schema] = &[
         max: 6,
         flexible_from: 4,
         fields: DELETE_TOPICS_REQUEST,
-    },
-    Schema {
-        api_key: 21,
-        min: 0,
-        max: 2,
-        flexible_from: 2,
-        fields: DELETE_RECORDS_REQUEST,
     },
     Schema {
         api_key: 32,
@@ -107,21 +99,6 @@ const DELETE_TOPIC_STATE: &[Field] = &[
 const DELETE_TOPICS_REQUEST: &[Field] = &[
     f("topics", structs!(DeleteTopicState, DELETE_TOPIC_STATE)).from(6),
     f("topic_names", STRING_ARRAY).to(5),
-    f("timeout_ms", I32),
-];
-
-const DELETE_RECORDS_PARTITION: &[Field] = &[f("partition_index", I32), f("offset", I64)];
-
-const DELETE_RECORDS_TOPIC: &[Field] = &[
-    f("name", STRING),
-    f(
-        "partitions",
-        structs!(DeleteRecordsPartition, DELETE_RECORDS_PARTITION),
-    ),
-];
-
-const DELETE_RECORDS_REQUEST: &[Field] = &[
-    f("topics", structs!(DeleteRecordsTopic, DELETE_RECORDS_TOPIC)),
     f("timeout_ms", I32),
 ];
 
