@@ -32,7 +32,11 @@ pub(crate) fn print_table(header: &[&str], rows: Vec<Vec<String>>) -> Result<()>
     // Lines padded to the table's width are noise in a pipe.
     let mut out = std::io::stdout().lock();
     for line in table.lines() {
-        writeln!(out, "{}", line.trim_end())?;
+        writeln!(
+            out,
+            "{}",
+            line.strip_prefix(' ').unwrap_or(&line).trim_end()
+        )?;
     }
     Ok(())
 }
