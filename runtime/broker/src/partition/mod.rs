@@ -122,7 +122,11 @@ impl Partition {
     pub(crate) fn watch(&self, notify: &Arc<Notify>) {
         let mut state = self.lock();
         state.watchers.retain(|watcher| watcher.strong_count() > 0);
-        state.watchers.push(Arc::downgrade(notify));
+        let watcher = Arc::downgrade(notify);
+        // A poll that was woken by another partition registers again; it is still here.
+        if !state.watchers.iter().any(|known| known.ptr_eq(&watcher)) {
+            state.watchers.push(watcher);
+        }
     }
 
     /// The store wrote or synced: feed the engine, act on what it says.
