@@ -2,11 +2,9 @@
 
 use std::str::FromStr;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a fetch does about such offsets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapMode {
-    /// By client id: `before` for the clients known to show control records to the application, else `marker`.
-    #[default]
-    Auto,
     /// One commit marker at the last scanned offset.
     Marker,
     /// A control batch whose one record stands before the fetch offset.
@@ -15,29 +13,37 @@ pub enum GapMode {
     Cursor,
 }
 
+/// What the configuration says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GapChoice {
+    /// By client id: `Before` for the clients known to show control records to the application.
+    #[default]
+    Auto,
+    Fixed(GapMode),
+}
+
 /// The default and the client ids that differ from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConsumeGap {
-    pub default: GapMode,
+    pub default: GapChoice,
     /// The first pattern that matches counts; `*` stands for any characters.
-    pub clients: Vec<(String, GapMode)>,
+    pub clients: Vec<(String, GapChoice)>,
 }
 
 impl ConsumeGap {
-    /// The mode for a client id, `auto` resolved: never [`GapMode::Auto`].
     pub fn mode(&self, client_id: &str) -> GapMode {
         let chosen = self
             .clients
             .iter()
             .find(|(pattern, _)| matches(pattern, client_id));
-        match chosen.map_or(self.default, |(_, mode)| *mode) {
-            GapMode::Auto => automatic(client_id),
-            mode => mode,
+        match chosen.map_or(self.default, |(_, choice)| *choice) {
+            GapChoice::Auto => automatic(client_id),
+            GapChoice::Fixed(mode) => mode,
         }
     }
 
     /// Reads `pattern=mode,pattern=mode`. The error is a sentence.
-    pub(super) fn parse_clients(text: &str) -> Result<Vec<(String, GapMode)>, String> {
+    pub(super) fn parse_clients(text: &str) -> Result<Vec<(String, GapChoice)>, String> {
         text.split(',')
             .map(str::trim)
             .filter(|entry| !entry.is_empty())
@@ -46,21 +52,21 @@ impl ConsumeGap {
     }
 }
 
-impl FromStr for GapMode {
+impl FromStr for GapChoice {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<GapMode, String> {
+    fn from_str(text: &str) -> Result<GapChoice, String> {
         match text.trim() {
-            "auto" => Ok(GapMode::Auto),
-            "marker" => Ok(GapMode::Marker),
-            "before" => Ok(GapMode::Before),
-            "cursor" => Ok(GapMode::Cursor),
+            "auto" => Ok(GapChoice::Auto),
+            "marker" => Ok(GapChoice::Fixed(GapMode::Marker)),
+            "before" => Ok(GapChoice::Fixed(GapMode::Before)),
+            "cursor" => Ok(GapChoice::Fixed(GapMode::Cursor)),
             _ => Err("expected auto, marker, before or cursor".to_owned()),
         }
     }
 }
 
-fn client(entry: &str) -> Result<(String, GapMode), String> {
+fn client(entry: &str) -> Result<(String, GapChoice), String> {
     let (pattern, mode) = entry
         .rsplit_once('=')
         .filter(|(pattern, _)| !pattern.trim().is_empty())
@@ -128,7 +134,7 @@ mod tests {
     fn the_first_matching_pattern_wins() {
         let clients = ConsumeGap::parse_clients("a-*=cursor, *-b=before,a-b=marker").unwrap();
         let gap = ConsumeGap {
-            default: GapMode::Marker,
+            default: GapChoice::Fixed(GapMode::Marker),
             clients,
         };
         assert_eq!(gap.mode("a-b"), GapMode::Cursor);

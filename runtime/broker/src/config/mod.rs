@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use tidegate_plugin::Limits;
 
 pub use self::address::HostPort;
-pub use self::gap::{ConsumeGap, GapMode};
+pub use self::gap::{ConsumeGap, GapChoice, GapMode};
 pub use self::keys::{OwnKey, own_keys};
 
 /// What `tidegate serve` was started with.
@@ -151,7 +151,7 @@ impl ServerConfig {
         resolve::load(options, &file::environment())
     }
 
-    /// How a consumer with this client id is told of offsets without records; never `GapMode::Auto`.
+    /// How a consumer with this client id is told of offsets without records.
     pub fn gap_mode(&self, client_id: &str) -> GapMode {
         self.consume_gap.mode(client_id)
     }

@@ -11,7 +11,7 @@ use tidegate_plugin::Limits;
 use super::file::{Layer, declaration, from_pairs, read};
 use super::keys::own_key;
 use super::{
-    ConfigError, ConsumeGap, GapMode, HostPort, PluginEngineConfig, ServeOptions, ServerConfig,
+    ConfigError, ConsumeGap, GapChoice, HostPort, PluginEngineConfig, ServeOptions, ServerConfig,
     TopicDeclaration,
 };
 
@@ -377,7 +377,7 @@ impl Values {
             .text("tidegate.consume.gap.clients")
             .unwrap_or_default();
         Ok(ConsumeGap {
-            default: self.parsed::<GapMode>("tidegate.consume.gap")?,
+            default: self.parsed::<GapChoice>("tidegate.consume.gap")?,
             clients: ConsumeGap::parse_clients(&clients)
                 .map_err(|why| self.wrong("tidegate.consume.gap.clients", &clients, why))?,
         })
