@@ -216,9 +216,14 @@ mod tests {
             refused(&[("negate", "yes"), ("value", "x")]),
             "config key `negate`: `yes` is neither `true` nor `false`"
         );
-        assert!(
-            refused(&[("op", "regex"), ("value", "(")])
-                .starts_with("`value` is not a regular expression")
+        assert_eq!(
+            refused(&[("op", "regex"), ("value", "(")]),
+            "`value` cannot be used as a regular expression: unclosed group"
+        );
+        assert_eq!(
+            refused(&[("op", "regex"), ("value", r"\w{1000}{1000}")]),
+            "`value` cannot be used as a regular expression: \
+             it takes more than 1048576 bytes when compiled"
         );
     }
 

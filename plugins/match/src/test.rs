@@ -1,7 +1,10 @@
 //! What a field is tested for.
 
 use memchr::memmem::Finder;
-use regex::bytes::{Regex, RegexBuilder};
+use regex_automata::{
+    meta::{BuildError, Regex},
+    util::syntax,
+};
 use serde::Deserialize;
 use tidegate_sdk::Number;
 
@@ -76,10 +79,30 @@ fn number(op: &str, text: &str) -> Result<Number, String> {
         .ok_or_else(|| format!("`op = {op}` needs a number as its `value`, and `{text}` is none"))
 }
 
+/// In Unicode mode, but over bytes: what is not UTF-8 can be searched, and is matched by no class.
 fn regex(pattern: &str) -> Result<Regex, String> {
-    RegexBuilder::new(pattern)
-        .size_limit(REGEX_BYTES)
-        .dfa_size_limit(REGEX_BYTES)
-        .build()
-        .map_err(|error| format!("`value` is not a regular expression that can be used: {error}"))
+    let limits = Regex::config()
+        .nfa_size_limit(Some(REGEX_BYTES))
+        .hybrid_cache_capacity(REGEX_BYTES)
+        .utf8_empty(false);
+    Regex::builder()
+        .configure(limits)
+        .syntax(syntax::Config::new().utf8(false))
+        .build(pattern)
+        .map_err(|error| {
+            format!(
+                "`value` cannot be used as a regular expression: {}",
+                why(&error)
+            )
+        })
+}
+
+/// A syntax error shows itself as a drawing of several lines, the last of which says it in words.
+fn why(error: &BuildError) -> String {
+    let Some(syntax) = error.syntax_error() else {
+        return format!("it takes more than {REGEX_BYTES} bytes when compiled");
+    };
+    let drawing = syntax.to_string();
+    let words = drawing.lines().last().unwrap_or(&drawing);
+    words.trim_start_matches("error: ").to_string()
 }

@@ -97,3 +97,7 @@ pub mod prelude {
         Verdict, Verdicts,
     };
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
