@@ -10,8 +10,6 @@ Needs the release build and target/plugins (`make build plugins`); installs the 
 
 import argparse
 import pathlib
-import re
-import subprocess
 import sys
 import time
 
@@ -21,8 +19,8 @@ from adapters import NAMES
 from harness import environment
 from harness.broker import Broker
 from harness.report import Report
+from harness.runner import counted
 
-CLOSING = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", re.MULTILINE)
 LIMIT_SECONDS = 420
 INSTALL = {
     "kcat": lambda: environment.apt("kcat", "kcat"),
@@ -75,25 +73,8 @@ def scenario(client, options):
 
 
 def child(command):
-    """Runs a script in the virtual environment, shows what it says and returns what it counted."""
-    command = [str(environment.python()), "-u", *command]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                               errors="replace", stdin=subprocess.DEVNULL)
-    try:
-        said, _ = process.communicate(timeout=LIMIT_SECONDS)
-        ended = f"exited {process.returncode} without a closing line"
-    except subprocess.TimeoutExpired:
-        process.kill()
-        said, _ = process.communicate()
-        ended = f"was ended after {LIMIT_SECONDS} s"
-    closing = CLOSING.search(said)
-    print(CLOSING.sub("", said).rstrip(), flush=True)
-    if not closing:
-        print(f"FAIL {command[2]} {ended}", flush=True)
-        passed = len(re.findall(r"^ok   ", said, re.MULTILINE))
-        failed = len(re.findall(r"^FAIL ", said, re.MULTILINE))
-        return passed, failed + 1
-    return int(closing[1]), int(closing[2])
+    """Runs a script in the virtual environment, shows what it says and returns the (passed, failed) it counted."""
+    return counted([str(environment.python()), "-u", *command], LIMIT_SECONDS)[:2]
 
 
 def summary(rows):
