@@ -1,5 +1,6 @@
 //! `tidegate serve`: the broker itself, in this process.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -75,13 +76,15 @@ async fn serve(config: ServerConfig) -> Result<()> {
         .iter()
         .map(ToString::to_string)
         .collect();
-    // Standard output has this one line, for whoever started us and waits.
-    println!(
+    // Standard output has this one line, for whoever started us and waits; a closed one is no
+    // reason to stop.
+    drop(writeln!(
+        std::io::stdout(),
         "ready: Kafka on {}, admin on http://{}, data in {}",
         kafka.join(", "),
         broker.admin_address(),
         data.display()
-    );
+    ));
     let name = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
