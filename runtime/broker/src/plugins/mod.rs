@@ -38,7 +38,7 @@ use self::bindings::{Bindings, Stand};
 use self::store::Sha;
 
 pub(crate) use self::report::BindingReport;
-pub(crate) use self::upload::{RemoveError, UploadError, Uploaded};
+pub(crate) use self::upload::{RemoveError, UploadError};
 
 /// The topic that holds the plugins' bytes.
 pub(crate) const PLUGINS_TOPIC: &str = "__tidegate_plugins";
