@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use wasmtime::Engine;
 
-/// How finely a running guest is interrupted. A deadline is overrun by at most two of these.
+/// How finely a running guest is interrupted: a deadline is overrun by about one of these.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
 
 pub(crate) fn now() -> Instant {
@@ -16,7 +16,8 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// Ticks after which a call of `budget` is over, rounded up; the first tick may come at once.
+/// Ticks after which a call of `budget` is to be looked at: never too few to be over, were the ticks
+/// on time, since the first may come at once.
 pub(crate) fn ticks(budget: Duration) -> u64 {
     let ticks = budget.as_nanos().div_ceil(TICK.as_nanos()) + 1;
     u64::try_from(ticks).unwrap_or(u64::MAX / 2)

@@ -1,6 +1,6 @@
 //! Records as columns: what a plugin reads, filled once for all plugins of a chain.
 
-use tidegate_record::Records;
+use tidegate_record::{RecordView, Records};
 
 use crate::{Columns, wire};
 
@@ -40,44 +40,29 @@ impl Table {
     }
 
     /// Takes every record. `None` when the batch is too large for 32-bit offsets.
+    ///
+    /// One pass for each column: a loop that fills them all together branches on each record, which
+    /// costs more than the copying.
     pub(crate) fn fill(&mut self, records: &Records, wanted: Columns) -> Option<()> {
         u32::try_from(records.decoded_bytes()).ok()?;
         self.start(wanted);
-        self.deltas.reserve(records.len());
-        match wanted {
-            // The common shapes have loops of their own: the branches would cost as much as the copy.
-            Columns {
-                key: false,
-                value: true,
-                headers: false,
-                timestamp: false,
-            } => {
-                self.values.reserve(records.len(), records.decoded_bytes());
-                for record in records.iter() {
-                    self.deltas.push(record.offset_delta.cast_unsigned());
-                    self.values.push(record.value);
-                }
-            }
-            _ => {
-                for record in records.iter() {
-                    self.deltas.push(record.offset_delta.cast_unsigned());
-                    if wanted.timestamp {
-                        self.timestamps.push(record.timestamp);
-                    }
-                    if wanted.key {
-                        self.keys.push(record.key);
-                    }
-                    if wanted.value {
-                        self.values.push(record.value);
-                    }
-                    if wanted.headers {
-                        for (key, value) in record.headers() {
-                            self.headers.push(key, value);
-                        }
-                        self.headers.end_row();
-                    }
-                }
-            }
+        let deltas = records
+            .iter()
+            .map(|record| record.offset_delta.cast_unsigned());
+        self.deltas.extend(deltas);
+        if wanted.timestamp {
+            self.timestamps
+                .extend(records.iter().map(|record| record.timestamp));
+        }
+        if wanted.key {
+            self.keys.extend(records, |record| record.key);
+        }
+        if wanted.value {
+            self.values.reserve(records.decoded_bytes());
+            self.values.extend(records, |record| record.value);
+        }
+        if wanted.headers {
+            self.headers.extend(records);
         }
         self.finish();
         Some(())
@@ -216,9 +201,34 @@ impl BytesColumn {
         self.nulls.clear();
     }
 
-    fn reserve(&mut self, values: usize, bytes: usize) {
-        self.offsets.reserve(values);
+    fn reserve(&mut self, bytes: usize) {
         self.data.reserve(bytes);
+    }
+
+    fn extend<'a>(
+        &mut self,
+        records: &'a Records,
+        part: impl Fn(RecordView<'a>) -> Option<&'a [u8]>,
+    ) {
+        let count = records.len();
+        if records.iter().all(|record| part(record).is_none()) {
+            // Topics without keys are common, and this is all there is to say of them.
+            self.nulls.resize(count.div_ceil(8), 0xff);
+            self.clear_bits_after(count);
+            self.offsets.resize(count + 1, 0);
+            return;
+        }
+        self.offsets.reserve(count);
+        for record in records.iter() {
+            self.push(part(record));
+        }
+    }
+
+    /// Bits past the last value are zero.
+    fn clear_bits_after(&mut self, len: usize) {
+        if let Some(last) = self.nulls.last_mut().filter(|_| len % 8 != 0) {
+            *last &= (1 << (len % 8)) - 1;
+        }
     }
 
     #[inline]
@@ -279,6 +289,20 @@ impl HeadersColumn {
         self.offsets.push(0);
         self.keys.start();
         self.values.start();
+    }
+
+    fn extend(&mut self, records: &Records) {
+        if records.iter().all(|record| record.header_count() == 0) {
+            self.offsets.resize(records.len() + 1, 0);
+            return;
+        }
+        self.offsets.reserve(records.len());
+        for record in records.iter() {
+            for (key, value) in record.headers() {
+                self.push(key, value);
+            }
+            self.end_row();
+        }
     }
 
     fn push(&mut self, key: &[u8], value: Option<&[u8]>) {

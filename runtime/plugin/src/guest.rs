@@ -102,6 +102,8 @@ pub(crate) struct Guest {
     /// Set when the guest was refused memory, tables or instances: the trap that usually follows is
     /// then told as what it is.
     pub(crate) refused: Option<&'static str>,
+    /// When the call in hand is over.
+    pub(crate) until: Instant,
     memory_bytes: usize,
     max_memory_bytes: usize,
     max_table_elements: usize,
@@ -113,6 +115,7 @@ impl Guest {
             shared,
             topic: String::new(),
             refused: None,
+            until: clock::now(),
             memory_bytes: 0,
             max_memory_bytes: limits.memory_bytes,
             max_table_elements: limits.table_elements,

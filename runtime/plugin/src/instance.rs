@@ -6,7 +6,7 @@ use std::time::Duration;
 use wasmtime::component::{
     ComponentExportIndex, ComponentNamedList, Func, InstancePre, Lift, Lower, TypedFunc,
 };
-use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use crate::guest::{Guest, Shared};
 use crate::verdict::{Answer, check_routes, check_verdicts, excerpt, routes_within};
@@ -66,7 +66,15 @@ impl Instance {
         let mut store = Store::new(pre.engine(), Guest::new(shared, limits));
         store.limiter(|guest| guest);
         store.set_hostcall_fuel(limits.output_bytes);
-        store.epoch_deadline_trap();
+        store.epoch_deadline_callback(|store| {
+            // Ticks come in bursts on a busy machine: only the clock says whether it is time.
+            let left = store.data().until.saturating_duration_since(clock::now());
+            match left.is_zero() {
+                true => Ok(UpdateDeadline::Interrupt),
+                false => Ok(UpdateDeadline::Continue(clock::ticks(left))),
+            }
+        });
+        store.data_mut().until = clock::now() + deadline;
         store.set_epoch_deadline(clock::ticks(deadline));
         let instance = pre
             .instantiate(&mut store)
@@ -191,6 +199,7 @@ impl Instance {
         R: ComponentNamedList + Lift,
     {
         self.store.data_mut().refused = None;
+        self.store.data_mut().until = clock::now() + deadline;
         self.store.set_epoch_deadline(clock::ticks(deadline));
         func.call(&mut self.store, params)
             .map_err(|error| classify(&error, self.store.data(), deadline))
