@@ -23,7 +23,7 @@ use crate::topic::TopicCommand;
   tidegate plugin build plugins/match --out match.wasm
   tidegate plugin push match.wasm --name match --version 0.1.0
   tidegate topic alter flights -c tidegate.produce.chain=match \\
-    -c tidegate.plugin.match.field=json:/origin -c tidegate.plugin.match.op=eq \\
+    -c tidegate.plugin.match.field=json:/origin -c tidegate.plugin.match.op=equals \\
     -c tidegate.plugin.match.value=JFK
   tidegate produce flights < flights.ndjson
   tidegate consume flights --from-beginning --until-end

@@ -78,7 +78,13 @@ pub(crate) fn push(args: PushArgs, global: &Global) -> Result<()> {
         "pushing {} ({size}) as {name} {version}",
         args.file.display()
     );
-    let answer = Admin::new(global).put(&["v1", "plugins", &name, &version], &bytes)?;
+    let admin = Admin::new(global);
+    let mut answer = admin.put(&["v1", "plugins", &name, &version], &bytes)?;
+    if answer["already"] == true {
+        eprintln!("{name} {version} was there already, byte for byte");
+    }
+    // What the plugin says of itself is what comes next for whoever pushed it: how to configure it.
+    answer["description"] = admin.get(&["v1", "plugins", &name])?["description"].take();
     if args.output.output == Output::Json {
         return print_json(&answer);
     }
@@ -87,7 +93,7 @@ pub(crate) fn push(args: PushArgs, global: &Global) -> Result<()> {
         vec![vec![
             text(&answer["name"]),
             text(&answer["version"]),
-            text(&answer["world"]),
+            text(&answer["description"]["world"]),
             size_text(answer["size"].as_u64().unwrap_or(0)),
             text(&answer["sha256"]),
         ]],
@@ -131,6 +137,10 @@ pub(crate) fn show(args: ShowArgs, global: &Global) -> Result<()> {
     );
     println!("  reads     {}", text(&description["columns"]));
     println!("  state     {}", text(&description["state"]));
+    let error = text(&answer["description_error"]);
+    if !error.is_empty() {
+        println!("  error     {error}");
+    }
     print_config(&description["config"])?;
     print_bindings(&answer["bindings"])
 }
