@@ -135,7 +135,8 @@ class Scenario:
             self.client.set_configs("refused", {"tidegate.produce.chain": "nosuchplugin"})
         except Exception as error:
             words = str(error)
-            same("nosuchplugin" in words and "push" in words, True, f"a sentence that helps, not: {words}")
+            if self.client.tells_reasons:
+                same("nosuchplugin" in words and "push" in words, True, f"a sentence that helps, not: {words}")
         else:
             raise AssertionError("a chain with an unknown plugin was accepted")
 
@@ -189,7 +190,7 @@ class Scenario:
         same(self.client.end_offsets("orders-eu", 1), {0: 30}, "a target is dense")
 
     def all_filtered(self):
-        """Nothing is ever sent, yet the consumer gets to the end and its commit moves past the gap."""
+        """Nothing is ever sent, yet the consumer gets to the end and what it commits by itself moves past the gap."""
         topic, group = "all-filtered", "patient"
         self.client.create_topic(topic, 1, PRODUCE_MATCH)
         self.client.produce(topic, [Send(None, b"lose %d" % i, 0) for i in range(200)])
@@ -198,14 +199,12 @@ class Scenario:
         try:
             until(lambda: member._alive() and member.position(topic, 0) in (None, 200),
                   lambda: f"position 200: {member.position(topic, 0)}")
-            member.commit()
             until(lambda: self.client.committed(group, topic) == {0: 200},
                   lambda: f"committed 200, lag 0: {self.client.committed(group, topic)}")
             self.client.produce(topic, [Send(None, b"keep me", 0)])
             same([(r.offset, r.value) for r in member.wait(1)], [(200, b"keep me")], "the one record kept")
             self.client.produce(topic, [Send(None, b"lose %d" % i, 0) for i in range(10)])
             until(lambda: member._alive() and member.position(topic, 0) in (None, 211), "position 211")
-            member.commit()
             until(lambda: self.client.committed(group, topic) == {0: 211},
                   lambda: f"committed 211: {self.client.committed(group, topic)}")
         finally:

@@ -120,7 +120,8 @@ class AioMember(PollingMember):
         return self.ask(lambda: {tp.partition for tp in self.consumer.assignment()})
 
     def position(self, topic, partition):
-        return self.ask(lambda: self._do(self.consumer.position(TopicPartition(topic, partition))))
+        at = TopicPartition(topic, partition)
+        return self.ask(lambda: self._do(self.consumer.position(at)) if at in self.consumer.assignment() else -1)
 
     def seek(self, topic, partition, offset):
         self.ask(lambda: self.consumer.seek(TopicPartition(topic, partition), offset))

@@ -15,8 +15,12 @@ class Client(BaseClient):
         self.admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs or {})])
 
     def set_configs(self, topic, configs):
-        # Incremental where the broker has it, which the client finds out from ApiVersions.
-        self.admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=dict(configs))])
+        # Left to itself, this client refuses every key that DescribeConfigs does not list for the topic already, as the
+        # keys of a plugin that is yet to be bound.
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs=dict(configs))
+        answer = self.admin.alter_configs([resource], raise_on_unknown=False)["topic"][topic]
+        if answer != "OK":
+            raise RuntimeError(answer)
 
     def produce(self, topic, sends, codec="none", idempotent=False):
         producer = KafkaProducer(bootstrap_servers=self.context.bootstrap, acks="all", linger_ms=20,
@@ -91,7 +95,8 @@ class KafkaPythonMember(PollingMember):
         return self.ask(lambda: {tp.partition for tp in self.consumer.assignment()})
 
     def position(self, topic, partition):
-        return self.ask(lambda: self.consumer.position(TopicPartition(topic, partition)))
+        at = TopicPartition(topic, partition)
+        return self.ask(lambda: self.consumer.position(at) if at in self.consumer.assignment() else -1)
 
     def seek(self, topic, partition, offset):
         self.ask(lambda: self.consumer.seek(TopicPartition(topic, partition), offset))

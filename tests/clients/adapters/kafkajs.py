@@ -17,6 +17,8 @@ DRIVER = pathlib.Path(__file__).with_name("kafkajs_driver.js")
 
 
 class Client(BaseClient):
+    tells_reasons = False
+
     def __init__(self, context):
         super().__init__(context)
         self.members = {}

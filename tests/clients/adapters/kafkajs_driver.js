@@ -95,7 +95,8 @@ const verbs = {
     await consumer.subscribe({ topics, fromBeginning: true })
     await consumer.run({
       autoCommit,
-      autoCommitInterval: 200,
+      // In a gap kafkajs commits only as it meets the marker, and only if this much time has passed by then.
+      autoCommitInterval: 1,
       eachMessage: async ({ topic, partition, message }) => {
         state.next.set(JSON.stringify([topic, partition]), BigInt(message.offset) + 1n)
         say({
