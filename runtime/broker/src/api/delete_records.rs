@@ -10,10 +10,10 @@ use kafka_protocol::messages::delete_records_response::{
 use kafka_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 use tidegate_protocol::error::ErrorCode;
 use tidegate_record::Offset;
-use tidegate_storage::ReadError;
 
 use super::{KafkaApi, RequestContext};
 use crate::broker::Broker;
+use crate::partition::ReadFailure;
 use crate::topics::Topic;
 
 pub(crate) struct DeleteRecords;
@@ -37,7 +37,7 @@ impl KafkaApi for DeleteRecords {
             let mut partitions = Vec::with_capacity(wanted.partitions.len());
             for partition in &wanted.partitions {
                 let moved = match &topic {
-                    Ok(topic) => delete(broker, topic, partition).await,
+                    Ok(topic) => delete(topic, partition).await,
                     Err(code) => Err(*code),
                 };
                 partitions.push(respond(partition.partition_index, moved));
@@ -62,25 +62,20 @@ fn deletable(broker: &Broker, name: &str) -> Result<Arc<Topic>, ErrorCode> {
     }
 }
 
-async fn delete(
-    broker: &Broker,
-    topic: &Topic,
-    wanted: &DeleteRecordsPartition,
-) -> Result<Offset, ErrorCode> {
+async fn delete(topic: &Topic, wanted: &DeleteRecordsPartition) -> Result<Offset, ErrorCode> {
     let partition = topic
         .partition(wanted.partition_index)
         .ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let to = target(wanted.offset, partition.high_watermark())?;
-    let (log, id) = (broker.log.clone(), partition.id);
-    let moved = tokio::task::spawn_blocking(move || log.move_log_start(id, to))
+    let moved = tokio::task::spawn_blocking(move || partition.delete_below(to))
         .await
         .map_err(|_| ErrorCode::UnknownServerError)?;
-    moved.map_err(|error| match error {
-        ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-        ReadError::UnknownPartition(_) => ErrorCode::UnknownTopicOrPartition,
-        error => {
+    moved.map_err(|failure| match failure {
+        ReadFailure::OutOfRange => ErrorCode::OffsetOutOfRange,
+        ReadFailure::NotLeader => ErrorCode::NotLeaderOrFollower,
+        failure => {
             let topic = topic.settings.name();
-            tracing::error!(topic, index = wanted.partition_index, %error, "cannot delete records");
+            tracing::error!(topic, index = wanted.partition_index, %failure, "cannot delete records");
             ErrorCode::KafkaStorageError
         }
     })

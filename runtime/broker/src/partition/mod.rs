@@ -171,6 +171,11 @@ impl Partition {
         self.env.log.retain(self.id, policy, now_ms, self.high_watermark())
     }
 
+    /// Moves the log start up to `to`, durably, and gives the space back; returns the log start. Blocks on the disk.
+    pub(crate) fn delete_below(&self, to: Offset) -> Result<Offset, ReadFailure> {
+        Ok(self.env.log.move_log_start(self.id, to)?)
+    }
+
     fn act(&self, state: &mut State, effects: Vec<Effect>) {
         for effect in effects {
             if let Effect::AdvanceHighWatermark(high_watermark) = effect {
