@@ -12,18 +12,20 @@ SPECIAL = {"beginning": 0, "end": 1}
 
 
 class Client(BaseClient):
-    def __init__(self, context):
-        super().__init__(context)
-        self.admin = AdminClient({"bootstrap.servers": context.bootstrap, "log_level": 2})
+    @property
+    def admin(self):
+        """A new one each time: librdkafka 2.16 hangs on its cached coordinator once a restart has made it bootstrap again."""
+        return AdminClient({"bootstrap.servers": self.context.bootstrap, "log_level": 2})
 
     def create_topic(self, name, partitions=1, configs=None):
-        made = self.admin.create_topics([NewTopic(name, partitions, 1, config=configs or {})])
-        made[name].result(30)
+        admin = self.admin
+        admin.create_topics([NewTopic(name, partitions, 1, config=configs or {})])[name].result(30)
 
     def set_configs(self, topic, configs):
         entries = [ConfigEntry(k, v, incremental_operation=AlterConfigOpType.SET) for k, v in configs.items()]
         resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
-        for future in self.admin.incremental_alter_configs([resource]).values():
+        admin = self.admin
+        for future in admin.incremental_alter_configs([resource]).values():
             future.result(30)
 
     def produce(self, topic, sends, codec="none", idempotent=False):
@@ -59,13 +61,15 @@ class Client(BaseClient):
 
     def committed(self, group, topic):
         """{partition: offset} as the coordinator has it."""
-        asked = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])
+        admin = self.admin
+        asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])
         found = asked[group].result(30).topic_partitions
         return {tp.partition: tp.offset for tp in found if tp.topic == topic and tp.offset >= 0}
 
     def end_offsets(self, topic, partitions):
         asked = {TopicPartition(topic, p): OffsetSpec.latest() for p in range(partitions)}
-        return {tp.partition: f.result(30).offset for tp, f in self.admin.list_offsets(asked).items()}
+        admin = self.admin
+        return {tp.partition: f.result(30).offset for tp, f in admin.list_offsets(asked).items()}
 
 
 class ConfluentMember(PollingMember):
