@@ -54,26 +54,6 @@ impl PluginService {
         .await
     }
 
-    /// As [`check_command`](Self::check_command), for one topic with these settings.
-    pub(crate) async fn check(
-        &self,
-        broker: &Arc<Broker>,
-        topic: &str,
-        config: &TopicConfig,
-        validate_only: bool,
-    ) -> Result<(), String> {
-        let changed = BTreeMap::from([(topic.to_owned(), config.clone())]);
-        self.verify(
-            broker,
-            Plan {
-                image: broker.image(),
-                changed,
-            },
-            validate_only,
-        )
-        .await
-    }
-
     async fn verify(
         &self,
         broker: &Arc<Broker>,
