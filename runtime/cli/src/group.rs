@@ -15,7 +15,7 @@ use tidegate_protocol::messages::{
 use crate::args::Global;
 use crate::client::{Client, RETRY_FOR, check, check_code, group_id, retry};
 use crate::offsets::{self, Committed, LATEST};
-use crate::output::{Output, OutputArgs, print_json, print_table, text};
+use crate::output::{Output, OutputArgs, print_json, print_table, say, text};
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum GroupCommand {
@@ -97,14 +97,14 @@ fn describe(client: &mut Client, args: DescribeArgs) -> Result<()> {
             "offsets": offsets,
         }));
     }
-    println!(
+    say!(
         "{}  {}  {}",
         args.group,
         group.group_state.as_str(),
         group.protocol_data.as_str()
-    );
+    )?;
     if !members.is_empty() {
-        println!();
+        say!()?;
         let columns = ["member", "instance", "client", "host", "assignment"];
         table(
             &["MEMBER", "INSTANCE", "CLIENT", "HOST", "ASSIGNMENT"],
@@ -113,7 +113,7 @@ fn describe(client: &mut Client, args: DescribeArgs) -> Result<()> {
         )?;
     }
     if !offsets.is_empty() {
-        println!();
+        say!()?;
         let columns = ["topic", "partition", "offset", "end", "lag"];
         table(
             &["TOPIC", "PARTITION", "OFFSET", "END", "LAG"],

@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         // `tidegate consume ... | head` is how people work.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", told(&error));
             ExitCode::FAILURE
         }
     }
@@ -44,9 +44,36 @@ fn run(cli: Cli) -> Result<()> {
     }
 }
 
+/// The error and its causes in one line. A cause that is already in the words before it (many errors
+/// quote theirs) is not said twice.
+fn told(error: &anyhow::Error) -> String {
+    let mut told = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !told.contains(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let io = error
         .chain()
         .find_map(|cause| cause.downcast_ref::<std::io::Error>());
     io.is_some_and(|io| io.kind() == ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_quoted_cause_is_told_once() {
+        let quoted = anyhow!("in use").context("cannot listen: in use; stop the other");
+        assert_eq!(told(&quoted), "cannot listen: in use; stop the other");
+        let plain = anyhow!("not found").context("reading x.wasm");
+        assert_eq!(told(&plain), "reading x.wasm: not found");
+    }
 }

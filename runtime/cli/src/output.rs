@@ -22,6 +22,15 @@ pub(crate) struct OutputArgs {
     pub(crate) output: Output,
 }
 
+/// `println!` that gives the error back instead of panicking, because `| head` closes the pipe.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        writeln!(std::io::stdout().lock(), $($text)*)
+    }};
+}
+pub(crate) use say;
+
 pub(crate) fn print_table(header: &[&str], rows: Vec<Vec<String>>) -> Result<()> {
     let mut table = Table::new();
     table

@@ -18,7 +18,7 @@ use tidegate_protocol::messages::{
 
 use crate::args::Global;
 use crate::client::{Client, bytes, check, check_code, topic_name};
-use crate::output::{Output, OutputArgs, print_json, print_table, text};
+use crate::output::{Output, OutputArgs, print_json, print_table, say, text};
 
 const TIMEOUT_MS: i32 = 30_000;
 /// Kafka's number for a topic among the resources that have configs.
@@ -207,12 +207,12 @@ fn describe(client: &mut Client, args: DescribeArgs) -> Result<()> {
         return print_json(&whole);
     }
     let id = text(&whole["id"]);
-    println!(
+    say!(
         "{}  {}  id {id}",
         args.topic,
         counted(topic.partitions.len() as i32, "partition")
-    );
-    println!();
+    )?;
+    say!()?;
     let partitions = whole["partitions"]
         .as_array()
         .map(Vec::as_slice)
@@ -224,10 +224,10 @@ fn describe(client: &mut Client, args: DescribeArgs) -> Result<()> {
         partitions.iter().map(row).collect(),
     )?;
     if configs.is_empty() {
-        println!("\nNo configs of its own (--all shows the defaults).");
+        say!("\nNo configs of its own (--all shows the defaults).")?;
         return Ok(());
     }
-    println!();
+    say!()?;
     let value = |c: &DescribeConfigsResourceResult| match c.is_sensitive {
         true => "(secret)".to_owned(),
         false => c.value.as_ref().map(|v| v.to_string()).unwrap_or_default(),

@@ -173,7 +173,7 @@ impl Client {
     ) -> Result<T, ClientError> {
         let mut connection = match self.connections.remove(address) {
             Some(connection) => connection,
-            None => Connection::open(address)?,
+            None => Connection::open(address).map_err(is_away)?,
         };
         let result = call(&mut connection);
         if !matches!(
@@ -183,6 +183,14 @@ impl Client {
             self.connections.insert(address.to_owned(), connection);
         }
         result
+    }
+}
+
+/// A broker that was there and is not: perhaps it restarts, so this may pass.
+fn is_away(error: ClientError) -> ClientError {
+    match error {
+        ClientError::Unreachable { address, cause } => ClientError::Broken { address, cause },
+        other => other,
     }
 }
 

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use wit_component::ComponentEncoder;
 
 use super::toolchain::{TARGET, Toolchain};
-use crate::output::size_text;
+use crate::output::{say, size_text};
 
 /// Build the plugin in DIR (a cargo project) into one component file.
 #[derive(Args, Debug)]
@@ -45,12 +45,12 @@ pub(crate) fn run(args: BuildArgs) -> Result<()> {
     let out = args.out.unwrap_or_else(|| project.default_out());
     write_whole(&out, &component)?;
     let digest = Sha256::digest(&component);
-    println!(
+    say!(
         "{}  {}  sha256:{}",
         out.display(),
         size_text(component.len() as u64),
         hex(&digest)
-    );
+    )?;
     eprintln!(
         "next: tidegate plugin push {} --name {} --version {}",
         out.display(),

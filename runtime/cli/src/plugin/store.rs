@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::admin::Admin;
 use crate::args::Global;
-use crate::output::{Output, OutputArgs, print_json, print_table, size_text, text, time_text};
+use crate::output::{Output, OutputArgs, print_json, print_table, say, size_text, text, time_text};
 
 /// Upload a component under a name and a version. A version never changes once it is there.
 #[derive(Args, Debug)]
@@ -125,21 +125,21 @@ pub(crate) fn show(args: ShowArgs, global: &Global) -> Result<()> {
         return print_json(&answer);
     }
     let description = &answer["description"];
-    println!("{}: {}", args.name, text(&description["summary"]));
-    println!("  world     {}", text(&description["world"]));
-    println!(
+    say!("{}: {}", args.name, text(&description["summary"]))?;
+    say!("  world     {}", text(&description["world"]))?;
+    say!(
         "  versions  {}",
         items(&answer["versions"])
             .iter()
             .map(version)
             .collect::<Vec<_>>()
             .join(", ")
-    );
-    println!("  reads     {}", text(&description["columns"]));
-    println!("  state     {}", text(&description["state"]));
+    )?;
+    say!("  reads     {}", text(&description["columns"]))?;
+    say!("  state     {}", text(&description["state"]))?;
     let error = text(&answer["description_error"]);
     if !error.is_empty() {
-        println!("  error     {error}");
+        say!("  error     {error}")?;
     }
     print_config(&description["config"])?;
     print_bindings(&answer["bindings"])
@@ -182,7 +182,7 @@ fn print_config(config: &Value) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    println!("\nConfiguration (topic configs tidegate.plugin.<name>.<key>):");
+    say!("\nConfiguration (topic configs tidegate.plugin.<name>.<key>):")?;
     print_table(&["KEY", "TYPE", "REQUIRED", "DEFAULT", "MEANING"], rows)
 }
 
@@ -200,10 +200,10 @@ fn config_row(key: &Value) -> Vec<String> {
 fn print_bindings(bindings: &Value) -> Result<()> {
     let rows: Vec<_> = items(bindings).iter().map(binding_row).collect();
     if rows.is_empty() {
-        println!("\nBound to no topic.");
+        say!("\nBound to no topic.")?;
         return Ok(());
     }
-    println!("\nBindings:");
+    say!("\nBindings:")?;
     let columns = [
         "TOPIC",
         "SIDE",
