@@ -226,7 +226,7 @@ impl BytesColumn {
 
     /// Bits past the last value are zero.
     fn clear_bits_after(&mut self, len: usize) {
-        if let Some(last) = self.nulls.last_mut().filter(|_| len % 8 != 0) {
+        if let Some(last) = self.nulls.last_mut().filter(|_| !len.is_multiple_of(8)) {
             *last &= (1 << (len % 8)) - 1;
         }
     }

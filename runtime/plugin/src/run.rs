@@ -153,7 +153,7 @@ impl<'a> Run<'a> {
         let max_bytes = limits.input_bytes();
         let table = self.batch.table;
         if count <= max_rows && table.bytes(self.wanted) <= max_bytes {
-            return vec![0..count];
+            return std::iter::once(0..count).collect();
         }
         let mut ranges = Vec::new();
         let (mut start, mut bytes) = (0, 0);
