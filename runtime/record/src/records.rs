@@ -85,6 +85,7 @@ impl Records {
         })
     }
 
+    #[inline]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
@@ -93,10 +94,12 @@ impl Records {
         self.rows.is_empty()
     }
 
+    #[inline]
     pub fn get(&self, index: usize) -> Option<RecordView<'_>> {
         self.rows.get(index).map(|row| self.view(row))
     }
 
+    #[inline]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = RecordView<'_>> + DoubleEndedIterator {
         self.rows.iter().map(|row| self.view(row))
     }
@@ -129,10 +132,12 @@ impl Records {
     }
 
     /// Decompressed size of the records.
+    #[inline]
     pub fn decoded_bytes(&self) -> usize {
         self.data.len()
     }
 
+    #[inline]
     fn view(&self, row: &Row) -> RecordView<'_> {
         RecordView {
             offset_delta: row.offset_delta,
@@ -180,10 +185,12 @@ pub struct RecordView<'a> {
 
 impl<'a> RecordView<'a> {
     /// Keys and values of the headers, in order; keys may repeat and may be no UTF-8.
+    #[inline]
     pub fn headers(&self) -> HeaderIter<'a> {
         self.headers
     }
 
+    #[inline]
     pub fn header_count(&self) -> usize {
         self.headers.left as usize
     }
@@ -207,6 +214,7 @@ pub struct HeaderIter<'a> {
 impl<'a> Iterator for HeaderIter<'a> {
     type Item = (&'a [u8], Option<&'a [u8]>);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
         take_header(&mut self.rest)

@@ -28,6 +28,15 @@ pub(crate) fn take_i64(buf: &mut &[u8]) -> Option<i64> {
             *buf = rest;
             Some(unzigzag_64(u64::from(a)))
         }
+        [a, b, ref rest @ ..] if b < 0x80 => {
+            *buf = rest;
+            Some(unzigzag_64(u64::from(a & 0x7f) | u64::from(b) << 7))
+        }
+        [a, b, c, ref rest @ ..] if c < 0x80 => {
+            *buf = rest;
+            let low = u64::from(a & 0x7f) | u64::from(b & 0x7f) << 7;
+            Some(unzigzag_64(low | u64::from(c) << 14))
+        }
         _ => take_long(buf, 10).map(unzigzag_64),
     }
 }
