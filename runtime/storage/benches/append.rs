@@ -220,6 +220,7 @@ fn submit(log: &Log, id: u32, batch: Batch, sync: bool, done: std::sync::mpsc::S
         parts: vec![part],
         sync,
         now_ms: 0,
+        lane: None,
         done,
     })
     .unwrap();

@@ -76,6 +76,9 @@ pub enum AppendError {
     /// A write or sync failed; nothing is acknowledged any more.
     #[error("store is offline: {0}")]
     Offline(String),
+    /// An earlier append of the same lane was refused.
+    #[error("an earlier append in the same lane was refused")]
+    LaneBroken,
     /// The write did not happen, for example because the disk is full. It may be tried again.
     #[error("store: {0}")]
     Store(String),

@@ -14,6 +14,7 @@
 //! once may succeed the second time without having written anything. Reads go on.
 
 mod admin;
+mod lane;
 mod partition;
 mod plan;
 mod queue;
@@ -31,6 +32,7 @@ use std::thread::JoinHandle;
 
 use tidegate_record::PartitionId;
 
+pub use self::lane::Lane;
 use self::partition::Partition;
 use self::queue::Queue;
 use self::stats::Counters;
@@ -53,6 +55,8 @@ pub struct Append {
     pub sync: bool,
     /// The broker's clock, kept in the index rows (ms).
     pub now_ms: i64,
+    /// Refused too when an earlier append of the lane was refused.
+    pub lane: Option<Lane>,
     /// Gets one [`Appended`] per part. Dropped uncalled only if the process ends first.
     pub done: Done,
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tidegate_record::PartitionId;
 
 use super::partition::{End, Partition};
-use super::{Append, Done, Shared};
+use super::{Append, Done, Lane, Shared};
 use crate::{AppendError, AppendPart, Appended, IndexRow, Placed};
 
 /// One group, decided.
@@ -42,7 +42,17 @@ impl PlacedBatch {
 pub(crate) struct Outcome {
     pub(crate) done: Done,
     pub(crate) sync: bool,
+    pub(crate) lane: Option<Lane>,
     pub(crate) result: Result<Vec<Appended>, AppendError>,
+}
+
+impl Outcome {
+    fn refuse(&mut self, error: AppendError) {
+        self.result = Err(error);
+        if let Some(lane) = &self.lane {
+            lane.break_off();
+        }
+    }
 }
 
 impl Plan {
@@ -52,15 +62,25 @@ impl Plan {
             parts,
             sync,
             now_ms,
+            lane,
             done,
         } = append;
-        let result = self.admit(shared, &parts).map(|()| {
-            parts
-                .into_iter()
-                .filter_map(|part| self.place(part, now_ms))
-                .collect()
-        });
-        self.outcomes.push(Outcome { done, sync, result });
+        let mut outcome = Outcome {
+            done,
+            sync,
+            lane,
+            result: Ok(Vec::with_capacity(parts.len())),
+        };
+        match self.admit(shared, &parts, outcome.lane.as_ref()) {
+            Err(error) => outcome.refuse(error),
+            Ok(()) => {
+                let placed = parts
+                    .into_iter()
+                    .filter_map(|part| self.place(part, now_ms));
+                outcome.result = Ok(placed.collect());
+            }
+        }
+        self.outcomes.push(outcome);
     }
 
     pub(crate) fn writes(&self) -> Vec<Placed<'_>> {
@@ -71,13 +91,21 @@ impl Plan {
     pub(crate) fn fail(&mut self, error: &AppendError) {
         for outcome in &mut self.outcomes {
             if outcome.result.is_ok() {
-                outcome.result = Err(error.clone());
+                outcome.refuse(error.clone());
             }
         }
     }
 
     /// All checks of all parts come before the first part gets an offset: an append is atomic.
-    fn admit(&mut self, shared: &Shared, parts: &[AppendPart]) -> Result<(), AppendError> {
+    fn admit(
+        &mut self,
+        shared: &Shared,
+        parts: &[AppendPart],
+        lane: Option<&Lane>,
+    ) -> Result<(), AppendError> {
+        if lane.is_some_and(Lane::is_broken) {
+            return Err(AppendError::LaneBroken);
+        }
         for part in parts {
             let (partition, end) = match self.ends.entry(part.id) {
                 Entry::Occupied(known) => known.into_mut(),

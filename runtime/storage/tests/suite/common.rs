@@ -70,6 +70,7 @@ pub(crate) fn submit(log: &Log, parts: Vec<AppendPart>, sync: bool) -> Receiver<
         parts,
         sync,
         now_ms: 5_000,
+        lane: None,
         done,
     })
     .expect("the queue has room");

@@ -216,6 +216,7 @@ fn callbacks_come_in_the_order_of_submission() {
                 parts,
                 sync: i % 3 == 0,
                 now_ms: 0,
+                lane: None,
                 done,
             })
             .unwrap();
@@ -277,6 +278,7 @@ fn a_full_queue_hands_the_append_back() {
             parts,
             sync: true,
             now_ms: 0,
+            lane: None,
             done,
         })
     };
@@ -314,6 +316,7 @@ fn nothing_is_acknowledged_after_a_failed_sync() {
         parts: vec![part(0, batch(1))],
         sync: true,
         now_ms: 0,
+        lane: None,
         done: Box::new(|_| panic!("handed back, not answered")),
     };
     drop(log.submit(append).unwrap_err());
@@ -361,6 +364,7 @@ fn a_panicking_callback_stops_nobody_else() {
         parts: vec![part(0, batch(1))],
         sync: true,
         now_ms: 0,
+        lane: None,
         done,
     })
     .unwrap();
@@ -382,6 +386,7 @@ fn closing_finishes_what_is_queued() {
             parts: vec![part(0, batch(1))],
             sync: false,
             now_ms: 0,
+            lane: None,
             done,
         };
         assert!(log.submit(late).is_err());
