@@ -12,7 +12,6 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::{FetchRequest, FetchResponse};
 use tidegate_protocol::error::ErrorCode;
-use tidegate_record::{Offset, gap};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -57,6 +56,11 @@ impl KafkaApi for Fetch {
         };
         let mut poll = Poll::new(broker, version, gaps, &request);
         poll.run().await;
+        for slot in poll.slots() {
+            broker
+                .metrics
+                .fetched(slot.cursor.records, slot.cursor.bytes);
+        }
         poll.respond()
     }
 }
@@ -103,7 +107,11 @@ impl Poll {
                         .get(&wanted.topic)
                         .ok_or(ErrorCode::UnknownTopicOrPartition),
                 };
-                let slots = wanted.partitions.iter().map(|p| Slot::new(&topic, p, &gaps)).collect();
+                let slots = wanted
+                    .partitions
+                    .iter()
+                    .map(|p| Slot::new(&topic, p, &gaps))
+                    .collect();
                 (wanted.clone().with_partitions(Vec::new()), slots)
             })
             .collect();
@@ -140,7 +148,10 @@ impl Poll {
                 tokio::task::yield_now().await;
                 continue;
             }
-            if tokio::time::timeout_at(self.deadline, self.wake.notified()).await.is_err() {
+            if tokio::time::timeout_at(self.deadline, self.wake.notified())
+                .await
+                .is_err()
+            {
                 return;
             }
         }
@@ -160,11 +171,16 @@ impl Poll {
         let mut total: usize = self.slots().map(|slot| slot.cursor.bytes).sum();
         let (isolation, limit) = (self.isolation, self.max_bytes);
         for slot in self.topics.iter_mut().flat_map(|(_, slots)| slots) {
-            let Ok(partition) = slot.partition.clone() else { continue };
+            let Ok(partition) = slot.partition.clone() else {
+                continue;
+            };
             let before = slot.cursor.bytes;
             let room = slot.max_bytes.min(before + limit.saturating_sub(total));
             let end = partition.visible_end(isolation);
-            match partition.scan(&mut slot.cursor, end, room, total == 0).await {
+            match partition
+                .scan(&mut slot.cursor, end, room, total == 0)
+                .await
+            {
                 Ok(has_more) => more |= has_more && total < limit,
                 Err(failure) => slot.partition = Err(error_code(&failure)),
             }
@@ -183,7 +199,10 @@ impl Poll {
                     .with_topic(topic.topic)
                     .with_topic_id(topic.topic_id)
                     .with_partitions(
-                        slots.into_iter().map(|slot| slot.respond(&gaps, isolation)).collect(),
+                        slots
+                            .into_iter()
+                            .map(|slot| slot.respond(&gaps, isolation))
+                            .collect(),
                     )
             })
             .collect();
@@ -196,17 +215,15 @@ impl Poll {
 }
 
 impl Slot {
-    fn new(
-        topic: &Result<Arc<Topic>, ErrorCode>,
-        wanted: &FetchPartition,
-        gaps: &Gaps,
-    ) -> Slot {
+    fn new(topic: &Result<Arc<Topic>, ErrorCode>, wanted: &FetchPartition, gaps: &Gaps) -> Slot {
         let partition = topic.as_ref().map_err(|code| *code).and_then(|topic| {
             let partition = topic
                 .partition(wanted.partition)
                 .ok_or(ErrorCode::UnknownTopicOrPartition)?;
             check_epoch(&partition, wanted.current_leader_epoch)?;
-            partition.check_offset(wanted.fetch_offset).map_err(|error| error_code(&error))?;
+            partition
+                .check_offset(wanted.fetch_offset)
+                .map_err(|error| error_code(&error))?;
             Ok(partition)
         });
         let next = match &partition {
@@ -246,40 +263,22 @@ impl Slot {
     }
 
     fn records(self, gaps: &Gaps) -> Bytes {
-        let marker = self.marker(gaps);
-        let mut batches = self.cursor.batches;
-        batches.extend(marker);
-        match batches.len() {
-            0 | 1 => batches.pop().unwrap_or_default(),
+        let mut answer = self.cursor.finish(gaps.mode);
+        if let (Some((asked, next)), Ok(partition)) = (answer.resume, &self.partition) {
+            gaps.connection.keep_position(partition.id, asked, next);
+        }
+        match answer.batches.len() {
+            0 | 1 => answer.batches.pop().unwrap_or_default(),
             _ => {
-                let mut records = BytesMut::with_capacity(batches.iter().map(Bytes::len).sum());
-                batches.iter().for_each(|batch| records.extend_from_slice(batch));
+                let size = answer.batches.iter().map(Bytes::len).sum();
+                let mut records = BytesMut::with_capacity(size);
+                answer
+                    .batches
+                    .iter()
+                    .for_each(|batch| records.extend_from_slice(batch));
                 records.freeze()
             }
         }
-    }
-
-    /// Tells a reader that nothing is left for it up to the end of what was looked at.
-    fn marker(&self, gaps: &Gaps) -> Option<Bytes> {
-        let hole = self.cursor.hole?;
-        if hole.last_offset < self.cursor.fetch_offset() {
-            return None;
-        }
-        let batch = match gaps.mode {
-            GapMode::Marker => gap::marker(hole.last_offset, hole.epoch, hole.timestamp),
-            GapMode::Before if self.cursor.batches.is_empty() => {
-                let from: Offset = self.cursor.fetch_offset();
-                gap::before(from, hole.last_offset, hole.epoch, hole.timestamp)
-            }
-            // Only alone in its response; the next fetch starts inside the hole and gets it then.
-            GapMode::Before => return None,
-            GapMode::Cursor => {
-                let (partition, next) = (self.partition.as_ref().ok()?, hole.last_offset + 1);
-                gaps.connection.keep_position(partition.id, self.cursor.fetch_offset(), next);
-                return None;
-            }
-        };
-        Some(batch.into_bytes())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use tidegate_record::{Batch, CheckedBatch, Offset, PartitionId};
+use tidegate_record::{Batch, CheckedBatch, LeaderEpoch, Offset, PartitionId};
 use tidegate_storage::{Log, ReadError};
 use tokio::sync::oneshot;
 
@@ -31,6 +31,8 @@ pub(super) struct Queued {
 
 pub(super) struct Flight {
     pub(super) producer_id: i64,
+    /// The leader's epoch at admission; the append is refused under another (rule 12).
+    pub(super) epoch: LeaderEpoch,
     pub(super) waiters: Vec<Waiter>,
 }
 
@@ -54,7 +56,12 @@ impl Admission {
             let Some(last) = rows.last() else { break };
             from = last.last_offset.saturating_add(1);
             for row in rows.iter().filter(|row| row.base_sequence >= 0) {
-                producers.replay(row.producer_id, row.producer_epoch, stored_batch(row), now_ms);
+                producers.replay(
+                    row.producer_id,
+                    row.producer_epoch,
+                    stored_batch(row),
+                    now_ms,
+                );
             }
         }
         Ok(Admission {
@@ -71,12 +78,15 @@ impl Admission {
         self.next_ticket
     }
 
-    /// Drops a failed batch and every later one of its producer that has not been sent to the log yet; returns who
-    /// waits for the batch itself and who waits for the later ones.
+    /// Drops a failed batch and every later one of its producer, wherever it is (what the log already has in its queue
+    /// is refused there, by its lane); returns who waits for the batch itself and who waits for the later ones.
     pub(super) fn fail(&mut self, ticket: Ticket) -> (Vec<Waiter>, Vec<Waiter>) {
-        let Some(flight) = self.flights.remove(&ticket) else { return Default::default() };
+        let Some(flight) = self.flights.remove(&ticket) else {
+            return Default::default();
+        };
         let doomed = self.producers.failed(flight.producer_id, ticket);
-        self.queue.retain(|queued| queued.ticket != ticket && !doomed.contains(&queued.ticket));
+        self.queue
+            .retain(|queued| queued.ticket != ticket && !doomed.contains(&queued.ticket));
         let later = doomed
             .into_iter()
             .filter_map(|ticket| self.flights.remove(&ticket))
@@ -94,7 +104,11 @@ fn stored_batch(row: &tidegate_storage::IndexRow) -> StoredBatch {
         last_sequence: tidegate_record::last_sequence(row.base_sequence, span),
         base_offset: row.base_offset,
         last_offset: row.last_offset,
-        append_timestamp: if append_time_kept { row.max_timestamp } else { -1 },
+        append_timestamp: if append_time_kept {
+            row.max_timestamp
+        } else {
+            -1
+        },
     }
 }
 
@@ -107,6 +121,10 @@ pub(super) fn remembered(batch: &Batch, base_offset: Offset) -> StoredBatch {
         last_sequence: header.last_sequence(),
         base_offset,
         last_offset: base_offset + i64::from(header.last_offset_delta),
-        append_timestamp: if append_time_kept { header.max_timestamp } else { -1 },
+        append_timestamp: if append_time_kept {
+            header.max_timestamp
+        } else {
+            -1
+        },
     }
 }

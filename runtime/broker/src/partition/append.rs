@@ -51,7 +51,11 @@ pub(crate) struct RecordError {
 
 impl ProduceFailure {
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> ProduceFailure {
-        ProduceFailure { code, message: message.into(), records: Vec::new() }
+        ProduceFailure {
+            code,
+            message: message.into(),
+            records: Vec::new(),
+        }
     }
 
     pub(super) fn gone() -> ProduceFailure {
@@ -88,6 +92,7 @@ impl From<AppendError> for ProduceFailure {
             AppendError::UnknownPartition(_) | AppendError::StaleEpoch { .. } => {
                 ErrorCode::NotLeaderOrFollower
             }
+            AppendError::LaneBroken => return ProduceFailure::broken_sequence(),
             AppendError::Invalid(_) => ErrorCode::UnknownServerError,
             AppendError::Offline(_) | AppendError::Store(_) => ErrorCode::KafkaStorageError,
         };
@@ -114,12 +119,24 @@ impl Partition {
         }
         let ticket = state.admission.next_ticket();
         let header = *batch.batch().header();
-        match state.admission.producers.admit(&header, ticket, received_ms) {
+        match state
+            .admission
+            .producers
+            .admit(&header, ticket, received_ms)
+        {
             Admit::New => {
-                let flight =
-                    Flight { producer_id: header.producer_id, waiters: vec![waiter] };
+                let (producer_id, epoch) = (header.producer_id, state.replica.epoch());
+                let flight = Flight {
+                    producer_id,
+                    epoch,
+                    waiters: vec![waiter],
+                };
                 state.admission.flights.insert(ticket, flight);
-                state.admission.queue.push_back(Queued { ticket, batch, received_ms });
+                state.admission.queue.push_back(Queued {
+                    ticket,
+                    batch,
+                    received_ms,
+                });
                 self.pump(&mut state);
             }
             Admit::Joined(ticket) => match state.admission.flights.get_mut(&ticket) {
@@ -141,8 +158,19 @@ impl Partition {
         let (reply, outcome) = oneshot::channel();
         let mut state = self.lock();
         let ticket = state.admission.next_ticket();
-        let waiters = vec![Waiter { acks: Acks::All, reply }];
-        state.admission.flights.insert(ticket, Flight { producer_id: -1, waiters });
+        let waiters = vec![Waiter {
+            acks: Acks::All,
+            reply,
+        }];
+        let epoch = state.replica.epoch();
+        state.admission.flights.insert(
+            ticket,
+            Flight {
+                producer_id: -1,
+                epoch,
+                waiters,
+            },
+        );
         self.append(&mut state, ticket, Processed::whole(batch));
         outcome
     }
@@ -166,11 +194,12 @@ impl Partition {
     /// Sends queued batches on, in order, until the queue is empty or one of them is inside the chain.
     fn pump(self: &Arc<Self>, state: &mut State) {
         while !state.admission.in_chain {
-            let Some(queued) = state.admission.queue.pop_front() else { return };
+            let Some(queued) = state.admission.queue.pop_front() else {
+                return;
+            };
             let chain = match &self.topic.chains().produce {
                 ChainSlot::Unavailable(reason) => {
-                    let failure =
-                        ProduceFailure::new(ErrorCode::NotEnoughReplicas, reason.clone());
+                    let failure = ProduceFailure::new(ErrorCode::NotEnoughReplicas, reason.clone());
                     self.fail(state, queued.ticket, failure);
                     continue;
                 }
@@ -186,7 +215,13 @@ impl Partition {
             let ticket = queued.ticket;
             let partition = self.clone();
             let job = Box::new(move || partition.work(queued, chain));
-            if self.env.engine.pool().submit(self.topic.pool_key(), job).is_err() {
+            if self
+                .env
+                .engine
+                .pool()
+                .submit(self.topic.pool_key(), job)
+                .is_err()
+            {
                 state.admission.in_chain = false;
                 let failure = ProduceFailure::new(
                     ErrorCode::NotEnoughReplicas,
@@ -200,11 +235,22 @@ impl Partition {
     /// Runs on the plugin pool.
     fn work(self: Arc<Self>, queued: Queued, chain: Option<Arc<tidegate_plugin::Chain>>) {
         let ticket = queued.ticket;
-        let processed = catch_unwind(AssertUnwindSafe(|| {
+        self.work_on(ticket, || {
             routing::process(&self.env, &self.topic, self.index, queued, chain.as_deref())
-        }))
-        .unwrap_or_else(|_| {
-            Err(ProduceFailure::new(ErrorCode::UnknownServerError, "the plugin host failed"))
+        });
+    }
+
+    /// Whatever `process` does, the batch gets its outcome and the next one its turn.
+    pub(super) fn work_on(
+        self: &Arc<Self>,
+        ticket: Ticket,
+        process: impl FnOnce() -> Result<Processed, ProduceFailure>,
+    ) {
+        let processed = catch_unwind(AssertUnwindSafe(process)).unwrap_or_else(|_| {
+            Err(ProduceFailure::new(
+                ErrorCode::UnknownServerError,
+                "the plugin host failed",
+            ))
         });
         let mut state = self.lock();
         state.admission.in_chain = false;
@@ -216,22 +262,36 @@ impl Partition {
     }
 
     fn append(self: &Arc<Self>, state: &mut State, ticket: Ticket, processed: Processed) {
-        let Some(flight) = state.admission.flights.get(&ticket) else { return };
+        let Some(flight) = state.admission.flights.get(&ticket) else {
+            return;
+        };
         let sync = flight.waiters.iter().any(|waiter| waiter.acks == Acks::All);
         let remembered = remembered(&processed.batch, 0);
         let producer_id = processed.batch.header().producer_id;
         let source = AppendPart {
             id: self.id,
-            epoch: state.replica.epoch(),
+            epoch: flight.epoch,
             last_surviving_delta: processed.last_surviving_delta,
             batch: processed.batch,
         };
+        let lane = state.admission.producers.lane(producer_id);
         let parts = std::iter::once(source).chain(processed.routed).collect();
         let partition = self.clone();
         let done = Box::new(move |result: Result<Vec<Appended>, AppendError>| {
             partition.appended(ticket, producer_id, remembered, result);
         });
-        if self.env.log.submit(Append { parts, sync, now_ms: now_ms(), done }).is_err() {
+        if self
+            .env
+            .log
+            .submit(Append {
+                parts,
+                sync,
+                now_ms: now_ms(),
+                lane,
+                done,
+            })
+            .is_err()
+        {
             let failure = match self.online() {
                 true => ProduceFailure::new(
                     ErrorCode::NotEnoughReplicas,
@@ -259,15 +319,23 @@ impl Partition {
                     ProduceFailure::new(ErrorCode::UnknownServerError, "the append said nothing");
                 return self.fail(&mut state, ticket, failure);
             }
-            Err(error) => return self.fail(&mut state, ticket, error.into()),
+            Err(error) => {
+                state.admission.producers.leave_lane(producer_id, ticket);
+                return self.fail(&mut state, ticket, error.into());
+            }
         };
         let stored = StoredBatch {
             base_offset: appended.base_offset,
             last_offset: appended.last_offset,
             ..batch
         };
-        state.admission.producers.stored(producer_id, ticket, stored);
-        let Some(flight) = state.admission.flights.remove(&ticket) else { return };
+        state
+            .admission
+            .producers
+            .stored(producer_id, ticket, stored);
+        let Some(flight) = state.admission.flights.remove(&ticket) else {
+            return;
+        };
         for waiter in flight.waiters {
             self.acknowledge(&mut state, waiter, &stored);
         }
@@ -281,7 +349,9 @@ impl Partition {
             log_start: self.log_start(),
         });
         match waiter.acks == Acks::All && state.replica.high_watermark() <= stored.last_offset {
-            true => state.acks.push((stored.last_offset + 1, waiter.reply, outcome)),
+            true => state
+                .acks
+                .push((stored.last_offset + 1, waiter.reply, outcome)),
             false => waiter.answer(outcome),
         }
     }

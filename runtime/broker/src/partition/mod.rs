@@ -111,7 +111,10 @@ impl Partition {
 
     /// First offset a consumer may ask for.
     pub(crate) fn log_start(&self) -> Offset {
-        self.env.log.bounds(self.id).map_or(0, |bounds| bounds.start)
+        self.env
+            .log
+            .bounds(self.id)
+            .map_or(0, |bounds| bounds.start)
     }
 
     pub(crate) fn size_bytes(&self) -> u64 {
@@ -132,8 +135,15 @@ impl Partition {
     /// The store wrote or synced: feed the engine, act on what it says.
     pub(crate) fn progressed(&self, progress: &Progress) {
         let mut state = self.lock();
-        let mut effects = state.replica.step(Event::Appended { end: progress.end }, now_ms());
-        effects.extend(state.replica.step(Event::Synced { end: progress.synced_end }, now_ms()));
+        let mut effects = state
+            .replica
+            .step(Event::Appended { end: progress.end }, now_ms());
+        effects.extend(state.replica.step(
+            Event::Synced {
+                end: progress.synced_end,
+            },
+            now_ms(),
+        ));
         self.act(&mut state, effects);
     }
 
@@ -150,7 +160,9 @@ impl Partition {
     pub(crate) fn reconfigure(&self, replicas: Vec<i32>) {
         let min_isr = self.topic.config().min_insync_replicas;
         let mut state = self.lock();
-        let effects = state.replica.step(Event::Reconfigured { replicas, min_isr }, now_ms());
+        let effects = state
+            .replica
+            .step(Event::Reconfigured { replicas, min_isr }, now_ms());
         self.act(&mut state, effects);
     }
 
@@ -168,7 +180,9 @@ impl Partition {
             max_age_ms: config.retention_ms,
             max_bytes: config.retention_bytes,
         };
-        self.env.log.retain(self.id, policy, now_ms, self.high_watermark())
+        self.env
+            .log
+            .retain(self.id, policy, now_ms, self.high_watermark())
     }
 
     /// Moves the log start up to `to`, durably, and gives the space back; returns the log start. Blocks on the disk.
@@ -188,7 +202,9 @@ impl Partition {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic while the lock was held would have been a bug of ours; the data behind it is still whole, because
         // every transition below writes its fields after its checks.
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn online(&self) -> bool {

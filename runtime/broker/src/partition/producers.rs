@@ -7,6 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use tidegate_record::{BatchHeader, Offset};
+use tidegate_storage::Lane;
 
 /// Handle of one admitted batch, unique within its partition.
 pub(crate) type Ticket = u64;
@@ -59,6 +60,8 @@ struct Producer {
     epoch: i16,
     stored: VecDeque<StoredBatch>,
     in_flight: VecDeque<Flight>,
+    /// What its appends share on their way to the log, so that none is written behind one that was refused.
+    lane: Lane,
     last_used_ms: i64,
 }
 
@@ -92,8 +95,14 @@ impl Producers {
 
     /// The batch of `ticket` is in the log.
     pub(crate) fn stored(&mut self, producer_id: i64, ticket: Ticket, stored: StoredBatch) {
-        let Some(producer) = self.by_id.get_mut(&producer_id) else { return };
-        let Some(at) = producer.in_flight.iter().position(|flight| flight.ticket == ticket) else {
+        let Some(producer) = self.by_id.get_mut(&producer_id) else {
+            return;
+        };
+        let Some(at) = producer
+            .in_flight
+            .iter()
+            .position(|flight| flight.ticket == ticket)
+        else {
             return;
         };
         if let Some(flight) = producer.in_flight.remove(at) {
@@ -104,8 +113,14 @@ impl Producers {
     /// The batch of `ticket` will never be in the log. Returns the later batches of the same producer, which now have
     /// a hole before them and must fail with OUT_OF_ORDER_SEQUENCE_NUMBER; they are forgotten here too.
     pub(crate) fn failed(&mut self, producer_id: i64, ticket: Ticket) -> Vec<Ticket> {
-        let Some(producer) = self.by_id.get_mut(&producer_id) else { return Vec::new() };
-        let Some(at) = producer.in_flight.iter().position(|flight| flight.ticket == ticket) else {
+        let Some(producer) = self.by_id.get_mut(&producer_id) else {
+            return Vec::new();
+        };
+        let Some(at) = producer
+            .in_flight
+            .iter()
+            .position(|flight| flight.ticket == ticket)
+        else {
             return Vec::new();
         };
         let mut dropped = producer.in_flight.split_off(at);
@@ -114,6 +129,26 @@ impl Producers {
             self.by_id.remove(&producer_id);
         }
         dropped.into_iter().map(|flight| flight.ticket).collect()
+    }
+
+    /// The lane for the next append of a producer; none without a producer id.
+    pub(crate) fn lane(&self, producer_id: i64) -> Option<Lane> {
+        self.by_id
+            .get(&producer_id)
+            .map(|producer| producer.lane.clone())
+    }
+
+    /// The log refused the batch of `ticket`, and refuses what else stands in its lane; what is admitted from now on
+    /// starts another. Only for a batch that is still known: of those it took down, the first one's outcome did it.
+    pub(crate) fn leave_lane(&mut self, producer_id: i64, ticket: Ticket) {
+        if let Some(producer) = self.by_id.get_mut(&producer_id)
+            && producer
+                .in_flight
+                .iter()
+                .any(|flight| flight.ticket == ticket)
+        {
+            producer.lane = Lane::default();
+        }
     }
 
     /// Rebuilds the stored side from the log, oldest batch first.
@@ -129,7 +164,8 @@ impl Producers {
     /// Forgets producers that have been silent since `before_ms` and have nothing in flight
     /// (`producer.id.expiration.ms`).
     pub(crate) fn expire(&mut self, before_ms: i64) {
-        self.by_id.retain(|_, p| p.last_used_ms >= before_ms || !p.in_flight.is_empty());
+        self.by_id
+            .retain(|_, p| p.last_used_ms >= before_ms || !p.in_flight.is_empty());
     }
 }
 
@@ -140,7 +176,10 @@ impl Producer {
             return Admit::New;
         };
         if batch.epoch < epoch {
-            return Admit::Refused(SequenceError::StaleEpoch { current: epoch, got: batch.epoch });
+            return Admit::Refused(SequenceError::StaleEpoch {
+                current: epoch,
+                got: batch.epoch,
+            });
         }
         if batch.epoch > epoch {
             return match batch.first_sequence {
@@ -166,7 +205,11 @@ impl Producer {
         self.in_flight
             .back()
             .map(|flight| (flight.epoch, flight.last_sequence))
-            .or_else(|| self.stored.back().map(|stored| (self.epoch, stored.last_sequence)))
+            .or_else(|| {
+                self.stored
+                    .back()
+                    .map(|stored| (self.epoch, stored.last_sequence))
+            })
     }
 
     fn duplicate_of(&self, batch: &Flight) -> Option<Admit> {

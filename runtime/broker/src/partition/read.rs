@@ -10,10 +10,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidegate_plugin::{Chain, ChainInput, ChainOutcome, OnError, Side};
 use tidegate_record::{
-    Batch, DecodeLimits, LeaderEpoch, Offset, RecordView, cut, last_kept_delta, retain,
+    Batch, DecodeLimits, LeaderEpoch, Offset, RecordView, cut, gap, last_kept_delta, retain,
 };
 use tidegate_storage::{IndexRow, ReadError, Stored};
 
+use crate::config::GapMode;
 use crate::topics::ChainSlot;
 
 use super::Partition;
@@ -46,21 +47,33 @@ pub(crate) struct Cursor {
     fetch_offset: Offset,
     next: Offset,
     /// Bytes ready to be sent, in order.
-    pub(crate) batches: Vec<Bytes>,
+    batches: Vec<Bytes>,
+    /// Where the reader stands when it has read `batches`.
+    position: Offset,
     pub(crate) bytes: usize,
+    pub(crate) records: usize,
     /// Stored bytes that were looked at, sent or not.
     pub(crate) scanned_bytes: usize,
-    /// Set while nothing after the last batch in `batches` is left for this reader.
-    pub(crate) hole: Option<Hole>,
+    /// Set while nothing after the last batch in `batches` is left for this reader, up to its end.
+    hole: Option<Hole>,
 }
 
 /// The end of a range in which a reader finds nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Hole {
-    pub(crate) last_offset: Offset,
+#[derive(Debug, Clone, Copy)]
+struct Hole {
+    last_offset: Offset,
     /// Epoch of `last_offset`: clients take their position's epoch from what they are sent.
-    pub(crate) epoch: LeaderEpoch,
-    pub(crate) timestamp: i64,
+    epoch: LeaderEpoch,
+    timestamp: i64,
+}
+
+/// What a fetch sends of one partition.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    /// Whole batches in order, a gap marker last if there is one.
+    pub(crate) batches: Vec<Bytes>,
+    /// For a reader that cannot be told of the hole: where it will ask next, and where the scan then goes on.
+    pub(crate) resume: Option<(Offset, Offset)>,
 }
 
 impl Cursor {
@@ -70,18 +83,56 @@ impl Cursor {
             fetch_offset,
             next: next.max(fetch_offset),
             batches: Vec::new(),
+            position: fetch_offset,
             bytes: 0,
+            records: 0,
             scanned_bytes: 0,
             hole: None,
         }
     }
 
-    pub(crate) fn fetch_offset(&self) -> Offset {
-        self.fetch_offset
+    /// Closes the answer: tells the reader that nothing is left for it up to the end of what was looked at.
+    pub(crate) fn finish(mut self, mode: GapMode) -> Answer {
+        let mut resume = None;
+        // A hole that ends before the reader's position is none to it.
+        if let Some(hole) = self.hole.filter(|hole| hole.last_offset >= self.position) {
+            let Hole {
+                last_offset,
+                epoch,
+                timestamp,
+            } = hole;
+            let marker = match mode {
+                GapMode::Marker => Some(gap::marker(last_offset, epoch, timestamp)),
+                GapMode::Before if self.batches.is_empty() => Some(gap::before(
+                    self.fetch_offset,
+                    last_offset,
+                    epoch,
+                    timestamp,
+                )),
+                // Only alone in its response; the next fetch starts inside the hole and gets it then.
+                GapMode::Before => None,
+                GapMode::Cursor => {
+                    resume = Some((self.position, last_offset + 1));
+                    None
+                }
+            };
+            self.batches.extend(marker.map(Batch::into_bytes));
+        }
+        Answer {
+            batches: self.batches,
+            resume,
+        }
+    }
+
+    /// Whether `finish` would tell the reader anything.
+    fn has_news(&self) -> bool {
+        !self.batches.is_empty() || self.hole.is_some()
     }
 
     fn send(&mut self, batch: Batch) {
         self.bytes += batch.size();
+        self.records += batch.record_count();
+        self.position = batch.last_offset() + 1;
         self.batches.push(batch.into_bytes());
         self.hole = None;
     }
@@ -142,9 +193,15 @@ impl Partition {
             None => stored.into_iter().map(Survivor::plain).collect(),
         };
         for survivor in survivors {
-            let survivor = survivor?;
+            let survivor = match survivor {
+                Ok(survivor) => survivor,
+                // What stands before it is sent first; the failure is told to who asks from here (rule 26).
+                Err(_) if cursor.has_news() => return Ok(false),
+                Err(failure) => return Err(failure),
+            };
             let fits = cursor.bytes + survivor.batch.len() <= max_bytes;
-            if !fits && survivor.has_anything(cursor.fetch_offset)
+            if !fits
+                && survivor.has_anything(cursor.fetch_offset)
                 && !(cursor.bytes == 0 && at_least_one)
             {
                 return Ok(false);
@@ -165,7 +222,9 @@ impl Partition {
         let mut from = bounds.start;
         while from < bounds.end {
             let stored = self.env.log.read(self.id, from, bounds.end, STEP_BYTES)?;
-            let Some(last) = stored.last() else { return Ok(()) };
+            let Some(last) = stored.last() else {
+                return Ok(());
+            };
             from = last.row.last_offset + 1;
             for item in &stored {
                 let batch = Batch::stored(item.batch.clone())?;
@@ -188,7 +247,10 @@ impl Partition {
         let partition = self.clone();
         let end = self.high_watermark();
         blocking(move || {
-            Ok(partition.env.log.lookup_timestamp(partition.id, timestamp, end)?)
+            Ok(partition
+                .env
+                .log
+                .lookup_timestamp(partition.id, timestamp, end)?)
         })
         .await
     }
@@ -237,19 +299,33 @@ impl Partition {
             drop(reply.send(done));
         });
         let busy = || ReadFailure::Chain("the plugin pool is full".into());
-        self.env.engine.pool().submit(self.topic.pool_key(), job).map_err(|_| busy())?;
-        survivors.await.map_err(|_| ReadFailure::Chain("the plugin host failed".into()))
+        self.env
+            .engine
+            .pool()
+            .submit(self.topic.pool_key(), job)
+            .map_err(|_| busy())?;
+        survivors
+            .await
+            .map_err(|_| ReadFailure::Chain("the plugin host failed".into()))
     }
 
     fn filter_one(&self, chain: &Chain, stored: Stored) -> Result<Survivor, ReadFailure> {
         let Stored { row, batch: bytes } = stored;
         if row.last_surviving_delta < 0 {
-            return Ok(Survivor { row, batch: bytes, last_delta: -1 });
+            return Ok(Survivor {
+                row,
+                batch: bytes,
+                last_delta: -1,
+            });
         }
         let batch = Batch::stored(bytes)?;
         if batch.header().attributes.is_control() {
             // Rule 18: with a chain the real markers are elided, since the aborted list is empty.
-            return Ok(Survivor { row, batch: Bytes::new(), last_delta: -1 });
+            return Ok(Survivor {
+                row,
+                batch: Bytes::new(),
+                last_delta: -1,
+            });
         }
         let records = batch.records(self.limits())?;
         let config = self.topic.config();
@@ -264,8 +340,15 @@ impl Partition {
         };
         let result = match chain.run(&input) {
             ChainOutcome::Done(result) => result,
-            ChainOutcome::Failed(failure) if failure.policy == OnError::Drop => {
-                return Ok(Survivor { row, batch: Bytes::new(), last_delta: -1 });
+            // What the plugin did wrong comes back decided; temporary trouble must not cost a record.
+            ChainOutcome::Failed(failure)
+                if failure.policy == OnError::Drop && !failure.temporary =>
+            {
+                return Ok(Survivor {
+                    row,
+                    batch: Bytes::new(),
+                    last_delta: -1,
+                });
             }
             ChainOutcome::Failed(failure) => {
                 let sentence = format!("plugin {}: {}", failure.alias, failure.message);
@@ -274,16 +357,27 @@ impl Partition {
         };
         if result.all_kept {
             let last_delta = row.last_surviving_delta;
-            return Ok(Survivor { row, batch: batch.into_bytes(), last_delta });
+            return Ok(Survivor {
+                row,
+                batch: batch.into_bytes(),
+                last_delta,
+            });
         }
         let keep = |i: usize| result.keep.get(i).copied().unwrap_or(true);
         let last_delta = last_kept_delta(&records, keep);
         let batch = retain(&batch, &records, keep)?.into_bytes();
-        Ok(Survivor { row, batch, last_delta })
+        Ok(Survivor {
+            row,
+            batch,
+            last_delta,
+        })
     }
 
     fn limits(&self) -> DecodeLimits {
-        DecodeLimits { max_bytes: self.env.max_decoded_bytes, max_records: MAX_RECORDS }
+        DecodeLimits {
+            max_bytes: self.env.max_decoded_bytes,
+            max_records: MAX_RECORDS,
+        }
     }
 }
 
@@ -298,7 +392,11 @@ struct Survivor {
 impl Survivor {
     fn plain(stored: Stored) -> Result<Survivor, ReadFailure> {
         let last_delta = stored.row.last_surviving_delta;
-        Ok(Survivor { row: stored.row, batch: stored.batch, last_delta })
+        Ok(Survivor {
+            row: stored.row,
+            batch: stored.batch,
+            last_delta,
+        })
     }
 
     /// Whether a reader who asked for `fetch_offset` finds a record here. A batch whose records all lie before it must

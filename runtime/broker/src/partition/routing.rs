@@ -36,7 +36,11 @@ impl Processed {
     /// A batch that goes to the log with every record it has.
     pub(super) fn whole(batch: Batch) -> Processed {
         let last_surviving_delta = batch.header().last_offset_delta;
-        Processed { batch, last_surviving_delta, routed: Vec::new() }
+        Processed {
+            batch,
+            last_surviving_delta,
+            routed: Vec::new(),
+        }
     }
 }
 
@@ -62,9 +66,15 @@ pub(super) fn process(
 ) -> Result<Processed, ProduceFailure> {
     let received_ms = queued.received_ms;
     let checked = stamped(topic, queued.batch, received_ms);
-    let limits = DecodeLimits { max_bytes: env.max_decoded_bytes, max_records: MAX_RECORDS };
+    let limits = DecodeLimits {
+        max_bytes: env.max_decoded_bytes,
+        max_records: MAX_RECORDS,
+    };
     let records = checked.decode(limits).map_err(|error| {
-        ProduceFailure::new(ErrorCode::InvalidRecord, format!("the batch cannot be opened: {error}"))
+        ProduceFailure::new(
+            ErrorCode::InvalidRecord,
+            format!("the batch cannot be opened: {error}"),
+        )
     })?;
     check_keys(topic, &records)?;
     let batch = checked.into_batch();
@@ -84,8 +94,15 @@ pub(super) fn process(
         ChainOutcome::Done(result) => result,
         ChainOutcome::Failed(failure) => return Err(chain_failure(&failure)),
     };
-    refuse_rejected(&result)?;
-    let source = Source { env, topic, index, now_ms: received_ms, batch: &batch, records: &records };
+    refuse_rejected(&result, |index| index)?;
+    let source = Source {
+        env,
+        topic,
+        index,
+        now_ms: received_ms,
+        batch: &batch,
+        records: &records,
+    };
     let routed = source.route(&mut result)?;
     if result.all_kept {
         let whole = Processed::whole(recompressed(topic, batch, &records)?);
@@ -94,7 +111,11 @@ pub(super) fn process(
     let keep = |i: usize| result.keep.get(i).copied().unwrap_or(true);
     let last_surviving_delta = last_kept_delta(&records, keep);
     let batch = retain(&batch, &records, keep).map_err(|error| internal(&error))?;
-    Ok(Processed { batch, last_surviving_delta, routed })
+    Ok(Processed {
+        batch,
+        last_surviving_delta,
+        routed,
+    })
 }
 
 fn check_keys(topic: &TopicSettings, records: &Records) -> Result<(), ProduceFailure> {
@@ -117,15 +138,21 @@ fn check_keys(topic: &TopicSettings, records: &Records) -> Result<(), ProduceFai
     }
 }
 
-fn refuse_rejected(result: &ChainResult) -> Result<(), ProduceFailure> {
-    let Some(first) = result.rejected.first() else { return Ok(()) };
+/// `of_client` gives the index in the client's batch of a record of the batch that the chain saw.
+fn refuse_rejected(
+    result: &ChainResult,
+    of_client: impl Fn(usize) -> usize,
+) -> Result<(), ProduceFailure> {
+    let Some(first) = result.rejected.first() else {
+        return Ok(());
+    };
     Err(ProduceFailure {
         code: ErrorCode::InvalidRecord,
         message: format!("rejected by plugin {}: {}", first.alias, first.reason),
         records: result
             .rejected
             .iter()
-            .map(|rejection| record_error(rejection.index, &rejection.reason))
+            .map(|rejection| record_error(of_client(rejection.index), &rejection.reason))
             .collect(),
     })
 }
@@ -136,7 +163,10 @@ fn chain_failure(failure: &ChainFailure) -> ProduceFailure {
         true => ErrorCode::NotEnoughReplicas,
         false => ErrorCode::InvalidRecord,
     };
-    ProduceFailure::new(code, format!("plugin {}: {}", failure.alias, failure.message))
+    ProduceFailure::new(
+        code,
+        format!("plugin {}: {}", failure.alias, failure.message),
+    )
 }
 
 /// A batch whose records are being routed away from `topic`.
@@ -158,20 +188,34 @@ impl Source<'_> {
         let topics = self.env.topics.upgrade().ok_or_else(ProduceFailure::gone)?;
         let mut groups: BTreeMap<(&str, i32), Vec<usize>> = BTreeMap::new();
         for route in &result.routes {
-            let target = topics.get(&route.topic).ok_or_else(|| unavailable(&route.topic))?;
-            let record = self.records.get(route.record).ok_or_else(ProduceFailure::gone)?;
+            let target = topics
+                .get(&route.topic)
+                .ok_or_else(|| unavailable(&route.topic))?;
+            if target.settings.internal() {
+                // A pattern may have matched what nobody may write to (rule 22).
+                let sentence = format!("{} is internal and cannot be routed to", route.topic);
+                return Err(ProduceFailure::new(ErrorCode::PolicyViolation, sentence));
+            }
+            let record = self
+                .records
+                .get(route.record)
+                .ok_or_else(ProduceFailure::gone)?;
             let partition = choose_partition(route.partition, &record, self.index, &target);
-            groups.entry((&route.topic, partition)).or_default().push(route.record);
+            groups
+                .entry((&route.topic, partition))
+                .or_default()
+                .push(route.record);
         }
         let mut parts = Vec::with_capacity(groups.len());
         let mut refused = Vec::new();
         for ((name, partition), chosen) in groups {
             let target = topics.get(name).ok_or_else(|| unavailable(name))?;
-            match (Delivery { source: self, target: &target, partition }).build(&chosen) {
-                Ok(Some(part)) => parts.push(part),
-                Ok(None) => {}
-                Err(failure) => refused.push((chosen, failure)),
-            }
+            let delivery = Delivery {
+                source: self,
+                target: &target,
+                partition,
+            };
+            parts.extend(delivery.deliver(chosen, &mut refused));
         }
         for (chosen, failure) in refused {
             self.apply_policy(&chosen, failure, result)?;
@@ -194,7 +238,12 @@ impl Source<'_> {
             OnError::Pass => true,
             OnError::Reject | OnError::Pause | OnError::DeadLetter => return Err(failure),
         };
-        tracing::debug!(topic = self.topic.name(), kept, "{} routed records refused", chosen.len());
+        tracing::debug!(
+            topic = self.topic.name(),
+            kept,
+            "{} routed records refused",
+            chosen.len()
+        );
         for &record in chosen {
             if let Some(keep) = result.keep.get_mut(record) {
                 *keep = kept;
@@ -212,6 +261,39 @@ struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
+    /// The batch of those of the `chosen` records that the target takes. A failure that names records is theirs alone;
+    /// the others go without them.
+    fn deliver(
+        &self,
+        mut chosen: Vec<usize>,
+        refused: &mut Vec<(Vec<usize>, ProduceFailure)>,
+    ) -> Option<AppendPart> {
+        while !chosen.is_empty() {
+            let failure = match self.build(&chosen) {
+                Ok(part) => return part,
+                Err(failure) => failure,
+            };
+            let named = |record: &usize| {
+                failure
+                    .records
+                    .iter()
+                    .any(|error| usize::try_from(error.index) == Ok(*record))
+            };
+            let (gone, rest) = match failure.records.is_empty() {
+                true => (chosen, Vec::new()),
+                false => chosen.into_iter().partition(named),
+            };
+            if gone.is_empty() {
+                // A failure that names none of these would come again.
+                refused.push((rest, failure));
+                return None;
+            }
+            refused.push((gone, failure));
+            chosen = rest;
+        }
+        None
+    }
+
     fn build(&self, chosen: &[usize]) -> Result<Option<AppendPart>, ProduceFailure> {
         let name = self.target.settings.name();
         let partition = self
@@ -219,7 +301,7 @@ impl Delivery<'_> {
             .partition(self.partition)
             .ok_or_else(|| unavailable(&format!("{name}-{}", self.partition)))?;
         let all = self.assemble(chosen)?;
-        let kept = self.filter(&all)?;
+        let kept = self.filter(&all, chosen)?;
         let Some(batch) = kept else { return Ok(None) };
         let config = self.target.settings.config();
         if batch.bytes().len() > config.max_message_bytes {
@@ -242,17 +324,31 @@ impl Delivery<'_> {
         let source_codec = self.source.batch.codec().unwrap_or(Codec::None);
         let codec = stored_codec(&config).unwrap_or(source_codec);
         let mut builder = BatchBuilder::new(codec);
+        let mut keyless = Vec::new();
         for &index in chosen {
-            let record = self.source.records.get(index).ok_or_else(ProduceFailure::gone)?;
+            let record = self
+                .source
+                .records
+                .get(index)
+                .ok_or_else(ProduceFailure::gone)?;
             if config.cleanup_compact && record.key.is_none() {
-                let name = self.target.settings.name();
-                return Err(ProduceFailure {
-                    code: ErrorCode::InvalidRecord,
-                    message: format!("{name} is compacted and takes no record without a key"),
-                    records: vec![record_error(index, "routed to a compacted topic without a key")],
-                });
+                keyless.push(record_error(
+                    index,
+                    "routed to a compacted topic without a key",
+                ));
+                continue;
             }
-            builder.push_raw_from(&record, None).map_err(|error| internal(&error))?;
+            builder
+                .push_raw_from(&record, None)
+                .map_err(|error| internal(&error))?;
+        }
+        if !keyless.is_empty() {
+            let name = self.target.settings.name();
+            return Err(ProduceFailure {
+                code: ErrorCode::InvalidRecord,
+                message: format!("{name} is compacted and takes no record without a key"),
+                records: keyless,
+            });
         }
         let batch = builder.build().map_err(|error| internal(&error))?;
         Ok(match config.message_timestamp_type_append {
@@ -262,23 +358,31 @@ impl Delivery<'_> {
     }
 
     /// The target's own chain: filters only (rule 22), so nothing can travel in a circle.
-    fn filter(&self, batch: &Batch) -> Result<Option<Batch>, ProduceFailure> {
+    fn filter(&self, batch: &Batch, chosen: &[usize]) -> Result<Option<Batch>, ProduceFailure> {
         let chains = self.target.settings.chains();
         let chain = match &chains.produce {
             ChainSlot::None => return Ok(Some(batch.clone())),
             ChainSlot::Unavailable(reason) => {
-                return Err(ProduceFailure::new(ErrorCode::NotEnoughReplicas, reason.clone()));
+                return Err(ProduceFailure::new(
+                    ErrorCode::NotEnoughReplicas,
+                    reason.clone(),
+                ));
             }
             ChainSlot::Ready(chain) => chain,
         };
         if chain.has_router() {
             return Err(ProduceFailure::new(
                 ErrorCode::PolicyViolation,
-                format!("{} routes itself and cannot be routed to", self.target.settings.name()),
+                format!(
+                    "{} routes itself and cannot be routed to",
+                    self.target.settings.name()
+                ),
             ));
         }
-        let limits =
-            DecodeLimits { max_bytes: self.source.env.max_decoded_bytes, max_records: MAX_RECORDS };
+        let limits = DecodeLimits {
+            max_bytes: self.source.env.max_decoded_bytes,
+            max_records: MAX_RECORDS,
+        };
         let records = batch.records(limits).map_err(|error| internal(&error))?;
         let input = ChainInput {
             topic: self.target.settings.name(),
@@ -293,7 +397,7 @@ impl Delivery<'_> {
             ChainOutcome::Done(result) => result,
             ChainOutcome::Failed(failure) => return Err(chain_failure(&failure)),
         };
-        refuse_rejected(&result)?;
+        refuse_rejected(&result, |index| chosen.get(index).copied().unwrap_or(index))?;
         if result.all_kept {
             return Ok(Some(batch.clone()));
         }
@@ -305,10 +409,11 @@ impl Delivery<'_> {
         if survivors.is_empty() {
             return Ok(None);
         }
-        let mut builder =
-            BatchBuilder::new(batch.codec().unwrap_or(Codec::None));
+        let mut builder = BatchBuilder::new(batch.codec().unwrap_or(Codec::None));
         for record in &survivors {
-            builder.push_raw_from(record, None).map_err(|error| internal(&error))?;
+            builder
+                .push_raw_from(record, None)
+                .map_err(|error| internal(&error))?;
         }
         builder.build().map(Some).map_err(|error| internal(&error))
     }
@@ -354,7 +459,10 @@ fn recompressed(
 }
 
 fn record_error(index: usize, message: &str) -> RecordError {
-    RecordError { index: i32::try_from(index).unwrap_or(i32::MAX), message: message.into() }
+    RecordError {
+        index: i32::try_from(index).unwrap_or(i32::MAX),
+        message: message.into(),
+    }
 }
 
 fn unavailable(topic: &str) -> ProduceFailure {
