@@ -217,23 +217,25 @@ impl KnownKeys {
 
     /// Every setting of the plugins that stand in a chain, as it is while it is not set.
     fn unset(&self) -> impl Iterator<Item = ConfigEntry> + '_ {
-        let keys_of = |alias| self.by_alias.get(alias).into_iter().flatten();
-        self.bound.iter().flat_map(move |alias| {
-            keys_of(alias.as_str()).filter_map(move |declared| {
-                let key = self.get(alias, &declared.name)?;
-                let name = format!("{PLUGIN_PREFIX}{alias}.{}", key.name);
-                Some(ConfigEntry {
-                    value: key.default.clone().filter(|_| !key.secret),
-                    source: ConfigSource::Default,
-                    kind: kind(key),
-                    read_only: false,
-                    sensitive: key.secret,
-                    doc: key.doc.clone(),
-                    synonyms: default_of(&name, key).into_iter().collect(),
-                    name,
-                })
-            })
-        })
+        let declared = |alias: &'_ String| self.by_alias.get(alias).into_iter().flatten();
+        self.bound
+            .iter()
+            .flat_map(move |alias| declared(alias).map(move |key| (alias, key)))
+            .filter_map(|(alias, key)| Some(unset_entry(alias, self.get(alias, &key.name)?)))
+    }
+}
+
+fn unset_entry(alias: &str, key: &ConfigKey) -> ConfigEntry {
+    let name = format!("{PLUGIN_PREFIX}{alias}.{}", key.name);
+    ConfigEntry {
+        value: key.default.clone().filter(|_| !key.secret),
+        source: ConfigSource::Default,
+        kind: kind(key),
+        read_only: false,
+        sensitive: key.secret,
+        doc: key.doc.clone(),
+        synonyms: default_of(&name, key).into_iter().collect(),
+        name,
     }
 }
 

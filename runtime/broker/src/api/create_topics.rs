@@ -53,7 +53,9 @@ impl KafkaApi for CreateTopics {
                 true => Err(duplicate_topic(&wanted.name)),
                 false => create(broker, wanted, request.validate_only).await,
             };
-            let result = CreatableTopicResult::default().with_name(wanted.name.clone());
+            let result = CreatableTopicResult::default()
+                .with_name(wanted.name.clone())
+                .with_error_message(None);
             results.push(match created {
                 Ok(topic) => {
                     let created = Created {

@@ -100,7 +100,10 @@ async fn delete(broker: &Arc<Broker>, version: i16, topic: &Topic) -> Result<(),
         })
         .ok_or_else(gone)
     };
-    change(broker, false, command).await.map(drop)
+    change(broker, false, command).await?;
+    // What groups committed for it would be wrong for a new topic of the same name.
+    broker.groups.topic_deleted(&topic.name);
+    Ok(())
 }
 
 fn respond(

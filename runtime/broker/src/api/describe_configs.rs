@@ -61,6 +61,7 @@ fn describe(
     detail: Detail,
 ) -> DescribeConfigsResult {
     let result = DescribeConfigsResult::default()
+        .with_error_message(None)
         .with_resource_type(wanted.resource_type)
         .with_resource_name(wanted.resource_name.clone());
     match entries(broker, wanted) {
@@ -170,7 +171,7 @@ mod tests {
             (plain.value.as_deref(), plain.config_source),
             (Some("5"), 1)
         );
-        assert!(plain.synonyms.is_empty() && plain.documentation.is_none());
+        assert!(plain.synonyms.is_empty() && plain.documentation.unwrap_or_default().is_empty());
         assert_eq!(plain.config_type, 0);
         let full = retention(Detail {
             types: true,

@@ -71,6 +71,7 @@ fn respond(
     (resource, answer): (&AlterConfigsResource, Result<(), AdminError>),
 ) -> AlterConfigsResourceResponse {
     let response = AlterConfigsResourceResponse::default()
+        .with_error_message(None)
         .with_resource_type(resource.resource_type)
         .with_resource_name(resource.resource_name.clone());
     match answer {

@@ -13,9 +13,6 @@ use uuid::Uuid;
 use crate::broker::Broker;
 use crate::metadata_log::ProposeError;
 
-/// Replicas of the broker's own topics, or as many as there are brokers.
-const INTERNAL_REPLICAS: usize = 3;
-
 /// Why an admin operation was not done: Kafka's code, and a sentence for the person who asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -129,41 +126,11 @@ pub(crate) async fn auto_create(
 ) -> Result<Arc<Topic>, AdminError> {
     check_not_reserved(name)?;
     let command = new_topic(broker, name, None, None, BTreeMap::new());
-    existing_or(broker, name, change(broker, false, |_| Ok(command)).await)
-}
-
-/// Creates a topic for the broker itself: its own ones, and the targets of routers. One that is there is as good.
-///
-/// Takes no turn and asks no plugin, so that it can be called while a change is being checked.
-pub(crate) async fn create_topic(
-    broker: &Arc<Broker>,
-    name: &str,
-    partitions: i32,
-    configs: BTreeMap<String, String>,
-    internal: bool,
-) -> Result<Arc<Topic>, AdminError> {
-    if let Some(topic) = broker.image().topic(name) {
-        return Ok(topic.clone());
+    match change(broker, false, |_| Ok(command)).await {
+        Ok(Outcome::Topic(topic)) => Ok(topic),
+        Err(error) if error.code != ErrorCode::TopicAlreadyExists => Err(error),
+        _ => find_topic(&broker.image(), name).cloned(),
     }
-    let brokers = broker.image().brokers.len();
-    let factor = internal
-        .then(|| i16::try_from(brokers.clamp(1, INTERNAL_REPLICAS)).unwrap_or(1))
-        .unwrap_or(broker.config.default_replication_factor);
-    let command = Command::CreateTopic {
-        name: name.to_owned(),
-        id: Uuid::new_v4().into_bytes(),
-        partitions,
-        replication_factor: factor,
-        assignments: Vec::new(),
-        configs,
-        internal,
-    };
-    let proposed = broker
-        .metadata
-        .propose(command)
-        .await
-        .map_err(AdminError::from);
-    existing_or(broker, name, proposed)
 }
 
 /// Clients do not create the topics that the broker creates when it needs them: it would find them not as it made them.
@@ -219,18 +186,6 @@ pub(crate) fn duplicate_topic(name: &str) -> AdminError {
     AdminError::invalid_request(format!(
         "topic `{name}` stands more than once in the request"
     ))
-}
-
-fn existing_or(
-    broker: &Broker,
-    name: &str,
-    created: Result<Outcome, AdminError>,
-) -> Result<Arc<Topic>, AdminError> {
-    match created {
-        Ok(Outcome::Topic(topic)) => Ok(topic),
-        Err(error) if error.code != ErrorCode::TopicAlreadyExists => Err(error),
-        _ => find_topic(&broker.image(), name).cloned(),
-    }
 }
 
 #[cfg(test)]
