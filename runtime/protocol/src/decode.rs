@@ -71,8 +71,6 @@ pub enum DecodeError {
     },
     #[error("{field} would make the request decode to more than {budget} bytes")]
     OverBudget { field: &'static str, budget: usize },
-    #[error("{0} bytes follow the request's last field")]
-    Trailing(usize),
     #[error("{} version {version} was not decoded: {reason}", api_name(*.api_key))]
     Message {
         api_key: i16,
@@ -84,7 +82,10 @@ pub enum DecodeError {
 /// Decodes the body of one request within `budget`.
 ///
 /// The schema walk is the gate: it allocates nothing, and refuses whatever claims more than the
-/// body holds, decodes to more than the budget, or leaves bytes over.
+/// body holds or decodes to more than the budget.
+///
+/// Bytes after the last field are let be, as Kafka does: librdkafka up to 2.16 sends three of them
+/// when it asks for all topics (it reserves four bytes for a compact null array and uses one).
 pub fn decode<R: Request>(
     api_key: i16,
     version: i16,
@@ -94,30 +95,34 @@ pub fn decode<R: Request>(
     if R::KEY != api_key {
         return Err(DecodeError::UnsupportedVersion { api_key, version });
     }
-    check(api_key, version, &body, budget)?;
+    let left = check(api_key, version, &body, budget)?;
     let refused = |reason: String| DecodeError::Message {
         api_key,
         version,
         reason,
     };
     let request = R::decode(&mut body, version).map_err(|error| refused(error.to_string()))?;
-    if !body.is_empty() {
-        return Err(DecodeError::Trailing(body.len()));
+    // What the walk did not see, it did not bound.
+    if body.len() != left {
+        return Err(refused("its schema is not the decoder's".to_owned()));
     }
     Ok(request)
 }
 
-/// The pre-check alone: whether `body` is a well-formed request that decodes within `budget`.
-fn check(api_key: i16, version: i16, body: &[u8], budget: DecodeBudget) -> Result<(), DecodeError> {
+/// The pre-check alone: whether `body` starts with a well-formed request that decodes within
+/// `budget`. Returns how many bytes follow it.
+fn check(
+    api_key: i16,
+    version: i16,
+    body: &[u8],
+    budget: DecodeBudget,
+) -> Result<usize, DecodeError> {
     let schema = schema::find(api_key)
         .filter(|schema| (schema.min..=schema.max).contains(&version))
         .ok_or(DecodeError::UnsupportedVersion { api_key, version })?;
     let mut walk = Walk::new(body, version, version >= schema.flexible_from, budget);
     walk.fields(schema.fields)?;
-    match walk.rest().len() {
-        0 => Ok(()),
-        left => Err(DecodeError::Trailing(left)),
-    }
+    Ok(walk.rest().len())
 }
 
 /// A cursor that follows a schema and adds up what the decoder is going to allocate.
@@ -402,8 +407,15 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_left_over_and_what_is_not_served() {
-        assert_eq!(metadata(1, b"\0\0\0\0\0"), Err(DecodeError::Trailing(1)));
+    fn lets_be_what_follows_the_last_field() {
+        // As librdkafka 2.16 asks for all topics.
+        let request = metadata(13, b"\0\0\0\0\x01\0\0").unwrap();
+        assert!(request.topics.is_none() && !request.allow_auto_topic_creation);
+        assert!(metadata(1, b"\0\0\0\0\0").is_ok());
+    }
+
+    #[test]
+    fn refuses_what_is_not_served() {
         assert_eq!(
             metadata(99, b"").unwrap_err().to_string(),
             "Metadata version 99 is not served"
