@@ -24,6 +24,7 @@ pub(crate) enum Op {
     Lt,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one for each instance")]
 pub(crate) enum Test {
     Contains(Finder<'static>),
     Equals(Vec<u8>),

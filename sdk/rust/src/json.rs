@@ -206,11 +206,11 @@ impl<'a> Cursor<'a> {
     fn string_contents(&mut self) -> Option<&'a [u8]> {
         let start = self.at;
         loop {
-            match self.next()? {
-                b'"' => return self.bytes.get(start..self.at - 1),
-                b'\\' => self.at += 1,
-                _ => {}
+            self.at += quote_or_backslash(self.bytes.get(self.at..)?)?;
+            if self.next()? == b'"' {
+                return self.bytes.get(start..self.at - 1);
             }
+            self.at += 1;
         }
     }
 
@@ -240,6 +240,17 @@ impl<'a> Cursor<'a> {
             self.at += 1;
         }
     }
+}
+
+/// Most strings end within a few bytes, where a loop is faster than setting up a vector search.
+#[inline]
+fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
+    const NEAR: usize = 16;
+    let near = bytes
+        .iter()
+        .take(NEAR)
+        .position(|byte| matches!(byte, b'"' | b'\\'));
+    near.or_else(|| Some(NEAR + memchr::memchr2(b'"', b'\\', bytes.get(NEAR..)?)?))
 }
 
 fn is_named(key: &[u8], name: &[u8]) -> bool {
