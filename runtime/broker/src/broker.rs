@@ -38,14 +38,6 @@ impl Broker {
     pub(crate) fn image(&self) -> Arc<Image> {
         self.metadata.image()
     }
-
-    /// The settings a topic would have with these configs of its own.
-    pub(crate) fn resolve_config(
-        &self,
-        configs: &BTreeMap<String, String>,
-    ) -> Result<TopicConfig, InvalidConfig> {
-        resolve_config(&self.config, &self.image(), configs)
-    }
 }
 
 /// A topic's own configs over the cluster's dynamic ones over the configuration file's.

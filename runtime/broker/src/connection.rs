@@ -8,7 +8,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tidegate_protocol::{PREFIX_LEN, check_len, parse_head};
@@ -118,7 +118,8 @@ pub(crate) async fn serve(
             tracing::debug!(%peer, reason = %closed, "connection closed");
         }
         Closed::Io(error) => tracing::debug!(%peer, %error, "connection lost"),
-        _ => tracing::warn!(%peer, reason = %closed, "connection closed by the broker"),
+        // One line for each would let a client fill the disk that the log is on; the metrics count them.
+        _ => tracing::debug!(%peer, reason = %closed, "connection closed by the broker"),
     }
     // What was admitted is still answered; the writer ends when the last answer is out.
     drop(reader);
@@ -147,18 +148,26 @@ impl Reader {
             tokio::time::timeout(idle, self.read_frame()).await.map_err(|_| Closed::Idle)??;
         let (head, body) = parse_head(&frame).map_err(Refused::from)?;
         drop(frame);
+        let started = Instant::now();
         self.broker.metrics.request(head.api_key, body.len());
         let (key, version) = (head.api_key, head.api_version);
         let context = RequestContext { head, connection: self.context.clone() };
         if key == PRODUCE {
             let response = produce::admit(&self.broker, context, body);
-            return self.push(response, None, memory).await;
+            let metrics = self.broker.metrics.clone();
+            let timed: Pending = Box::pin(async move {
+                let response = response.await;
+                metrics.answered(PRODUCE, started.elapsed());
+                response
+            });
+            return self.push(timed, None, memory).await;
         }
         let answer = if key == API_VERSIONS && !dispatch::serves(key, version) {
             api_versions::too_new(context.head.correlation_id)?
         } else {
             dispatch::answer(self.broker.clone(), context, body).await?
         };
+        self.broker.metrics.answered(key, started.elapsed());
         let (written, wrote) = oneshot::channel();
         let wait = answer.len() > LARGE_ANSWER;
         let response: Pending = Box::pin(std::future::ready(Ok(Some(answer))));
@@ -239,7 +248,7 @@ async fn write_answers(
             }
             Ok(None) => {}
             Err(refused) => {
-                tracing::warn!(reason = %refused, "connection closed by the broker");
+                tracing::debug!(reason = %refused, "connection closed by the broker");
                 return;
             }
         }
@@ -247,7 +256,8 @@ async fn write_answers(
             return;
         }
         if let Some(written) = answer.written {
-            drop(written.send(()));
+            // A reader that stopped waiting is one that ended.
+            written.send(()).ok();
         }
     }
     drop(output.shutdown().await);

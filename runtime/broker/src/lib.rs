@@ -4,6 +4,7 @@
 //! the order in which data meets them: `connection`, `dispatch`, `api`, `partition`.
 
 mod admin;
+mod admissions;
 mod api;
 mod broker;
 mod clock;

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::admissions::{Admissions, Admitted};
 use crate::broker::{Broker, follow_image};
 use crate::config::{HostPort, ServerConfig};
 use crate::groups::Groups;
@@ -75,8 +76,10 @@ pub async fn start(config: ServerConfig) -> Result<Running, StartError> {
     let mut tasks = JoinSet::new();
     let admin = admin_listener.local_addr().unwrap_or_else(|_| ([127, 0, 0, 1], 0).into());
     tasks.spawn(serve_admin(broker.clone(), admin_listener, stopping.clone()));
+    let admissions =
+        Admissions::new(broker.config.max_connections, broker.config.max_connections_per_ip);
     for listener in listeners {
-        tasks.spawn(accept(broker.clone(), listener, stopping.clone()));
+        tasks.spawn(accept(broker.clone(), admissions.clone(), listener, stopping.clone()));
     }
     tasks::spawn(&mut tasks, &broker, &stopping);
     Ok(Running { broker, kafka, admin, shutdown, tasks })
@@ -94,7 +97,7 @@ impl Running {
 
     /// Stops accepting, answers what was admitted, syncs and closes the store.
     pub async fn stop(mut self) {
-        drop(self.shutdown.send(true));
+        self.shutdown.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
         let log = self.broker.log.clone();
         // The writer thread drains and syncs; it may block.
@@ -190,14 +193,22 @@ async fn register(broker: &Broker, bound: &[SocketAddr]) -> Result<(), StartErro
     }
     let listeners = bound
         .iter()
+        .zip(&broker.config.listeners)
         .zip(&broker.config.advertised)
-        .map(|(bound, advertised)| {
+        .map(|((bound, address), advertised)| {
             let (host, port) = match advertised {
                 Some(address) if address.port == 0 => (address.host.clone(), bound.port()),
                 Some(address) => (address.host.clone(), address.port),
-                None => (bound.ip().to_string(), bound.port()),
+                None => {
+                    let reachable = address.reachable(bound.port());
+                    (reachable.host, reachable.port)
+                }
             };
-            Listener { name: "PLAINTEXT".into(), host, port }
+            Listener {
+                name: "PLAINTEXT".into(),
+                host,
+                port,
+            }
         })
         .collect();
     let spec = BrokerSpec {
@@ -226,6 +237,7 @@ fn warn_of_strangers(broker: &Broker) {
 
 async fn accept(
     broker: Arc<Broker>,
+    admissions: Arc<Admissions>,
     listener: TcpListener,
     mut stopping: watch::Receiver<bool>,
 ) {
@@ -237,13 +249,16 @@ async fn accept(
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
-            Ok((socket, peer)) if connections.len() < broker.config.max_connections => {
-                connections.spawn(served(broker.clone(), socket, peer, stopping.clone()));
-            }
-            Ok((_, peer)) => {
-                broker.metrics.connection_refused();
-                tracing::warn!(%peer, "connection refused: max.connections is reached");
-            }
+            Ok((socket, peer)) => match admissions.enter(peer.ip()) {
+                Ok(admitted) => {
+                    let (broker, stopping) = (broker.clone(), stopping.clone());
+                    connections.spawn(served(broker, socket, peer, admitted, stopping));
+                }
+                Err(key) => {
+                    broker.metrics.connection_refused();
+                    tracing::warn!(%peer, "connection refused: {key} is reached");
+                }
+            },
             Err(error) => {
                 // Out of file descriptors, most likely: let some connections end before trying again.
                 tracing::error!(%error, "cannot accept a connection");
@@ -258,6 +273,7 @@ async fn served(
     broker: Arc<Broker>,
     socket: TcpStream,
     peer: SocketAddr,
+    _admitted: Admitted,
     stopping: watch::Receiver<bool>,
 ) {
     broker.metrics.connection_opened();

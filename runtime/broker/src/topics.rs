@@ -58,10 +58,6 @@ impl TopicSettings {
         &self.name
     }
 
-    pub(crate) fn id(&self) -> [u8; 16] {
-        self.id
-    }
-
     pub(crate) fn internal(&self) -> bool {
         self.internal
     }

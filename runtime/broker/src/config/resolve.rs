@@ -254,10 +254,6 @@ impl Values {
     }
 
     /// The addresses to listen on, and for each what is advertised by the same name.
-    #[expect(
-        clippy::type_complexity,
-        reason = "two lists of the same length, used once"
-    )]
     fn listeners(&mut self) -> Result<(Vec<HostPort>, Vec<Option<HostPort>>), ConfigError> {
         let controllers = self.text("controller.listener.names").unwrap_or_default();
         let is_controller = |name: &str| controllers.split(',').any(|c| c.trim() == name);

@@ -1,0 +1,72 @@
+//! How many connections there may be, in all and from one address.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+pub(crate) struct Admissions {
+    max: usize,
+    max_per_ip: usize,
+    /// Open connections by peer address; an address without any is not kept.
+    open: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// One open connection; dropping it makes room for another.
+pub(crate) struct Admitted {
+    admissions: Arc<Admissions>,
+    peer: IpAddr,
+}
+
+impl Admissions {
+    pub(crate) fn new(max: usize, max_per_ip: usize) -> Arc<Admissions> {
+        Arc::new(Admissions { max, max_per_ip, open: Mutex::default() })
+    }
+
+    /// The error names the configuration key that is in the way.
+    pub(crate) fn enter(self: &Arc<Self>, peer: IpAddr) -> Result<Admitted, &'static str> {
+        let mut open = self.lock();
+        if open.values().sum::<usize>() >= self.max {
+            return Err("max.connections");
+        }
+        let here = open.get(&peer).copied().unwrap_or(0);
+        if here >= self.max_per_ip {
+            return Err("max.connections.per.ip");
+        }
+        open.insert(peer, here + 1);
+        Ok(Admitted { admissions: self.clone(), peer })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut open = self.admissions.lock();
+        if let Some(count) = open.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.peer);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_in_all_and_by_address() {
+        let admissions = Admissions::new(3, 2);
+        let (a, b) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        let first = admissions.enter(a).unwrap_or_else(|key| panic!("{key}"));
+        let _second = admissions.enter(a).unwrap_or_else(|key| panic!("{key}"));
+        assert_eq!(admissions.enter(a).err(), Some("max.connections.per.ip"));
+        let _third = admissions.enter(b).unwrap_or_else(|key| panic!("{key}"));
+        assert_eq!(admissions.enter(b).err(), Some("max.connections"));
+        drop(first);
+        assert!(admissions.enter(a).is_ok());
+    }
+}
