@@ -9,8 +9,8 @@ use super::common::{
 };
 use tidegate_record::{Batch, LeaderEpoch, PartitionId, retain};
 use tidegate_storage::{
-    Append, AppendError, AppendPart, Log, LogOptions, LogStore, MemoryLog, Progress, ReadError,
-    RetentionPolicy, RocksLog, RocksOptions, StoreError, StoreHealth,
+    Append, AppendError, AppendPart, Lane, Log, LogOptions, LogStore, MemoryLog, Progress,
+    ReadError, RetentionPolicy, RocksLog, RocksOptions, StoreError, StoreHealth,
 };
 
 const P0: PartitionId = PartitionId(0);
@@ -155,6 +155,32 @@ fn an_append_with_a_bad_part_leaves_nothing() {
             .collect();
         assert_eq!(offsets, [0, 2]);
     });
+}
+
+#[test]
+fn a_refused_append_takes_those_behind_it_in_its_lane_along() {
+    let log = open(Arc::new(MemoryLog::new()), 1);
+    let send = |lane: &Lane, id| {
+        let (sender, receiver) = channel();
+        let sent = Append {
+            parts: vec![part(id, batch(1))],
+            sync: true,
+            now_ms: 0,
+            lane: Some(lane.clone()),
+            done: Box::new(move |fate| sender.send(fate).unwrap()),
+        };
+        log.submit(sent).unwrap();
+        receiver.recv().unwrap()
+    };
+    let (lane, other) = (Lane::default(), Lane::default());
+    assert_eq!(send(&lane, 0).unwrap()[0].base_offset, 0);
+    assert!(matches!(
+        send(&lane, 9),
+        Err(AppendError::UnknownPartition(_))
+    ));
+    assert!(matches!(send(&lane, 0), Err(AppendError::LaneBroken)));
+    assert_eq!(send(&other, 0).unwrap()[0].base_offset, 1);
+    assert!(matches!(send(&lane, 0), Err(AppendError::LaneBroken)));
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use proptest::prelude::*;
 use tidegate_plugin::Chain;
 use tidegate_protocol::error::ErrorCode;
-use tidegate_record::{Batch, Codec, Producer};
+use tidegate_record::{Batch, Codec, HEADER_LEN, Producer};
 use tokio::sync::oneshot;
 
 use super::model::{Sent, Sequences, Verdict, wrap};
@@ -455,4 +455,45 @@ proptest! {
             run.round(round)?;
         }
     }
+}
+
+/// Snappy as no encoder of ours writes it: without compression and without the framing of the Java client. Whatever
+/// takes such a batch apart and puts it together again makes other bytes of it.
+fn foreign() -> Batch {
+    let plain = batch(
+        Producer::default(),
+        Codec::None,
+        &[b"kone".to_vec(), b"ktwo".to_vec()],
+    );
+    let records = plain.record_bytes();
+    let length = u8::try_from(records.len()).expect("few bytes");
+    assert!(length <= 60, "a literal of one length byte");
+    let body = [&[length, (length - 1) << 2][..], &records].concat();
+    let mut header = *plain.header();
+    header.attributes = header.attributes.with_codec(Codec::Snappy);
+    header.batch_length = i32::try_from(HEADER_LEN + body.len() - 12).expect("short");
+    let mut bytes = [&header.encode()[..], &body].concat();
+    let crc = crc32c(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    Batch::check(bytes.into()).expect("a good batch")
+}
+
+fn crc32c(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg())
+        })
+    })
+}
+
+#[test]
+fn what_the_filter_keeps_whole_is_not_written_anew() {
+    let world = World::new(&[("t", 1, &[])], world::one_by_one());
+    world.bind("t", Some(&filter()), None);
+    let sent = foreign();
+    assert_eq!(
+        world.produce(&sent, Acks::All).expect("stored").base_offset,
+        0
+    );
+    assert_eq!(world.stored("t", 0)[0].batch[16..], sent.bytes()[16..]);
 }

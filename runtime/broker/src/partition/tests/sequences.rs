@@ -40,7 +40,7 @@ enum Step {
 fn choice() -> impl Strategy<Value = Choice> {
     prop_oneof![
         8 => Just(Choice::Next),
-        4 => (0usize..8).prop_map(Choice::Again),
+        5 => (0usize..10).prop_map(Choice::Again),
         1 => prop_oneof![Just(-1), Just(1), Just(i32::MAX)].prop_map(Choice::Off),
         1 => (0usize..3).prop_map(Choice::Torn),
         1 => prop_oneof![3 => Just(0), 1 => Just(7)].prop_map(|first| Choice::NewEpoch { first }),
@@ -248,6 +248,31 @@ fn sequences_wrap_to_zero() {
     assert_eq!(pair.model.next(1), 1);
     pair.send(sent(1, 1)).expect("and then 1");
     assert_eq!(pair.model.in_flight().len(), 3);
+}
+
+#[test]
+fn the_five_newest_batches_are_remembered() {
+    let mut pair = Pair::default();
+    let sent = |first| Sent {
+        producer: 1,
+        epoch: 0,
+        first,
+        count: 1,
+    };
+    for first in 0..7 {
+        pair.send(sent(first)).expect("new");
+        pair.land();
+    }
+    let mut again = |first| pair.producers.admit(&header(&sent(first)), 99, 0);
+    for first in 2..7 {
+        let twin = stored(&sent(first), i64::from(first));
+        assert_eq!(again(first), Admit::Stored(twin), "sequence {first}");
+    }
+    let forgotten = SequenceError::OutOfOrder {
+        expected: 7,
+        got: 1,
+    };
+    assert_eq!(again(1), Admit::Refused(forgotten));
 }
 
 #[test]
