@@ -19,7 +19,11 @@ pub(crate) struct Admitted {
 
 impl Admissions {
     pub(crate) fn new(max: usize, max_per_ip: usize) -> Arc<Admissions> {
-        Arc::new(Admissions { max, max_per_ip, open: Mutex::default() })
+        Arc::new(Admissions {
+            max,
+            max_per_ip,
+            open: Mutex::default(),
+        })
     }
 
     /// The error names the configuration key that is in the way.
@@ -33,11 +37,16 @@ impl Admissions {
             return Err("max.connections.per.ip");
         }
         open.insert(peer, here + 1);
-        Ok(Admitted { admissions: self.clone(), peer })
+        Ok(Admitted {
+            admissions: self.clone(),
+            peer,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.open
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 

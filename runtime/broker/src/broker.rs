@@ -47,7 +47,12 @@ pub(crate) fn resolve_config(
     own: &BTreeMap<String, String>,
 ) -> Result<TopicConfig, InvalidConfig> {
     let mut defaults = config.topic_defaults.clone();
-    defaults.extend(image.broker_configs.iter().map(|(key, value)| (key.clone(), value.clone())));
+    defaults.extend(
+        image
+            .broker_configs
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone())),
+    );
     TopicConfig::resolve(own, &defaults)
 }
 

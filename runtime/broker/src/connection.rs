@@ -47,17 +47,21 @@ pub(crate) struct ConnectionContext {
 
 impl ConnectionContext {
     pub(crate) fn position(&self, partition: PartitionId, fetch_offset: Offset) -> Offset {
-        let positions = self.positions.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        positions.get(&(partition, fetch_offset)).copied().unwrap_or(fetch_offset)
+        let positions = self
+            .positions
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        positions
+            .get(&(partition, fetch_offset))
+            .copied()
+            .unwrap_or(fetch_offset)
     }
 
-    pub(crate) fn keep_position(
-        &self,
-        partition: PartitionId,
-        fetch_offset: Offset,
-        next: Offset,
-    ) {
-        let mut positions = self.positions.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    pub(crate) fn keep_position(&self, partition: PartitionId, fetch_offset: Offset, next: Offset) {
+        let mut positions = self
+            .positions
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         if positions.len() >= MAX_POSITIONS {
             positions.clear();
         }
@@ -107,7 +111,10 @@ pub(crate) async fn serve(
         broker,
         input,
         answers,
-        context: Arc::new(ConnectionContext { peer, positions: Mutex::default() }),
+        context: Arc::new(ConnectionContext {
+            peer,
+            positions: Mutex::default(),
+        }),
     };
     let closed = tokio::select! {
         closed = reader.run() => closed,
@@ -144,14 +151,18 @@ impl Reader {
 
     async fn step(&mut self) -> Result<(), Closed> {
         let idle = Duration::from_millis(self.broker.config.connections_max_idle_ms);
-        let (frame, memory) =
-            tokio::time::timeout(idle, self.read_frame()).await.map_err(|_| Closed::Idle)??;
+        let (frame, memory) = tokio::time::timeout(idle, self.read_frame())
+            .await
+            .map_err(|_| Closed::Idle)??;
         let (head, body) = parse_head(&frame).map_err(Refused::from)?;
         drop(frame);
         let started = Instant::now();
         self.broker.metrics.request(head.api_key, body.len());
         let (key, version) = (head.api_key, head.api_version);
-        let context = RequestContext { head, connection: self.context.clone() };
+        let context = RequestContext {
+            head,
+            connection: self.context.clone(),
+        };
         if key == PRODUCE {
             let response = produce::admit(&self.broker, context, body);
             let metrics = self.broker.metrics.clone();
@@ -184,14 +195,24 @@ impl Reader {
         written: Option<oneshot::Sender<()>>,
         memory: OwnedSemaphorePermit,
     ) -> Result<(), Closed> {
-        let answer = Answer { response, written, _memory: memory };
-        self.answers.send(answer).await.map_err(|_| Closed::ByClient)
+        let answer = Answer {
+            response,
+            written,
+            _memory: memory,
+        };
+        self.answers
+            .send(answer)
+            .await
+            .map_err(|_| Closed::ByClient)
     }
 
     /// One frame, with its share of the memory budget.
     async fn read_frame(&mut self) -> Result<(Bytes, OwnedSemaphorePermit), Closed> {
         let mut prefix = [0; PREFIX_LEN];
-        self.input.read_exact(&mut prefix).await.map_err(end_of_input)?;
+        self.input
+            .read_exact(&mut prefix)
+            .await
+            .map_err(end_of_input)?;
         let len = check_len(prefix, self.broker.config.socket_request_max_bytes)?;
         let mut buffer = BytesMut::with_capacity(len.min(FIRST_READ));
         self.fill(&mut buffer, len.min(2)).await?;

@@ -41,14 +41,18 @@ pub(crate) fn advertised() -> Vec<(i16, i16, i16)> {
     let produce = &api::produce::ADVERTISED;
     let mut rows = vec![(api::produce::KEY, *produce.start(), *produce.end())];
     rows.extend(
-        ENTRIES.iter().map(|e| (e.key, *e.advertised.start(), *e.advertised.end())),
+        ENTRIES
+            .iter()
+            .map(|e| (e.key, *e.advertised.start(), *e.advertised.end())),
     );
     rows.sort_unstable();
     rows
 }
 
 pub(crate) fn serves(key: i16, version: i16) -> bool {
-    ENTRIES.iter().any(|entry| entry.key == key && entry.served.contains(&version))
+    ENTRIES
+        .iter()
+        .any(|entry| entry.key == key && entry.served.contains(&version))
 }
 
 pub(crate) async fn answer(
@@ -57,7 +61,10 @@ pub(crate) async fn answer(
     body: Bytes,
 ) -> Result<Bytes, Refused> {
     let (key, version) = (context.head.api_key, context.head.api_version);
-    let entry = ENTRIES.iter().find(|e| e.key == key).ok_or(Refused::UnknownApi(key))?;
+    let entry = ENTRIES
+        .iter()
+        .find(|e| e.key == key)
+        .ok_or(Refused::UnknownApi(key))?;
     if !entry.served.contains(&version) {
         return Err(Refused::UnsupportedVersion { key, version });
     }

@@ -62,10 +62,16 @@ impl Groups {
 
     /// Replays the offsets topic, if there is one yet.
     pub(crate) async fn load(&self, broker: &Arc<Broker>) {
-        let Some(topic) = broker.topics.get(OFFSETS_TOPIC) else { return };
+        let Some(topic) = broker.topics.get(OFFSETS_TOPIC) else {
+            return;
+        };
         let options = self.options.clone();
         let loaded = tokio::task::spawn_blocking(move || {
-            topic.partitions().into_iter().map(|p| Shard::load(p, &options)).collect::<Vec<_>>()
+            topic
+                .partitions()
+                .into_iter()
+                .map(|p| Shard::load(p, &options))
+                .collect::<Vec<_>>()
         });
         match loaded.await {
             Ok(shards) => self.shards.store(Arc::new(shards)),
@@ -83,7 +89,9 @@ impl Groups {
         let shards = self.shards(broker).await?;
         let count = i32::try_from(shards.len()).unwrap_or(i32::MAX);
         let index = usize::try_from(partition_for_group(group, count)).unwrap_or(0);
-        let shard = shards.get(index).ok_or(GroupError::CoordinatorNotAvailable)?;
+        let shard = shards
+            .get(index)
+            .ok_or(GroupError::CoordinatorNotAvailable)?;
         shard.ask(request).await
     }
 
@@ -95,8 +103,10 @@ impl Groups {
     ) -> Result<Vec<ListedGroup>, GroupError> {
         let mut groups = Vec::new();
         for shard in self.shards.load_full().iter() {
-            let request =
-                Request::List { states_filter: states.clone(), types_filter: types.clone() };
+            let request = Request::List {
+                states_filter: states.clone(),
+                types_filter: types.clone(),
+            };
             if let Reply::List(listed) = shard.ask(request).await? {
                 groups.extend(listed?);
             }
@@ -109,7 +119,9 @@ impl Groups {
         broker: &Arc<Broker>,
         group: &str,
     ) -> Result<DescribedGroup, GroupError> {
-        let request = Request::Describe { group: group.to_owned() };
+        let request = Request::Describe {
+            group: group.to_owned(),
+        };
         match self.ask(broker, group, request).await? {
             Reply::Describe(described) => described,
             _ => Err(GroupError::CoordinatorNotAvailable),
@@ -121,7 +133,11 @@ impl Groups {
         let now = now_ms();
         for shard in self.shards.load().iter() {
             let mut state = shard.lock();
-            if state.coordinator.next_deadline().is_some_and(|deadline| deadline <= now) {
+            if state
+                .coordinator
+                .next_deadline()
+                .is_some_and(|deadline| deadline <= now)
+            {
                 let effects = state.coordinator.tick(now);
                 shard.perform(&mut state, effects);
             }
@@ -177,14 +193,19 @@ impl Groups {
 }
 
 fn offsets_topic(partitions: i32) -> Command {
-    let configs = [("cleanup.policy", "compact"), ("compression.type", "producer")];
+    let configs = [
+        ("cleanup.policy", "compact"),
+        ("compression.type", "producer"),
+    ];
     Command::CreateTopic {
         name: OFFSETS_TOPIC.to_owned(),
         id: *uuid::Uuid::new_v4().as_bytes(),
         partitions,
         replication_factor: 1,
         assignments: Vec::new(),
-        configs: configs.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        configs: configs
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
         internal: true,
     }
 }
@@ -203,11 +224,23 @@ impl Shard {
             tracing::error!(partition = partition.index, %error, "cannot read {OFFSETS_TOPIC}");
         }
         for (error, count) in skipped {
-            tracing::warn!(partition = partition.index, count, error, "group records skipped");
+            tracing::warn!(
+                partition = partition.index,
+                count,
+                error,
+                "group records skipped"
+            );
         }
         coordinator.loaded(now_ms());
-        let state = ShardState { coordinator, waiting: HashMap::new() };
-        Arc::new(Shard { partition, state: Mutex::new(state), next_token: AtomicU64::new(0) })
+        let state = ShardState {
+            coordinator,
+            waiting: HashMap::new(),
+        };
+        Arc::new(Shard {
+            partition,
+            state: Mutex::new(state),
+            next_token: AtomicU64::new(0),
+        })
     }
 
     async fn ask(self: &Arc<Self>, request: Request) -> Result<Reply, GroupError> {
@@ -217,11 +250,18 @@ impl Shard {
             let mut state = self.lock();
             state.waiting.insert(token, reply);
             let fresh_member_id = uuid::Uuid::new_v4().to_string();
-            let effects = state.coordinator.handle(token, request, now_ms(), &fresh_member_id);
+            let effects = state
+                .coordinator
+                .handle(token, request, now_ms(), &fresh_member_id);
             self.perform(&mut state, effects);
         }
-        let mut forget = Forget { shard: self, token: Some(token) };
-        let answer = answer.await.map_err(|_| GroupError::CoordinatorNotAvailable);
+        let mut forget = Forget {
+            shard: self,
+            token: Some(token),
+        };
+        let answer = answer
+            .await
+            .map_err(|_| GroupError::CoordinatorNotAvailable);
         forget.token = None;
         answer
     }
@@ -274,7 +314,9 @@ impl Shard {
     }
 
     fn lock(&self) -> MutexGuard<'_, ShardState> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use tidegate_metadata::{
-    CodecError, Command, Image, Outcome, Refusal, apply, decode_command, decode_image, encode_command,
-    encode_image,
+    CodecError, Command, Image, Outcome, Refusal, apply, decode_command, decode_image,
+    encode_command, encode_image,
 };
 use tidegate_storage::{CommandLog, StoreError};
 use tokio::sync::Mutex;
@@ -60,9 +60,10 @@ impl LocalMetadata {
     pub(crate) fn open(log: Box<dyn CommandLog>) -> Result<LocalMetadata, StoreError> {
         let corrupt = |error: &dyn std::fmt::Display| StoreError::Corrupt(error.to_string());
         let (from, mut image) = match log.load_snapshot()? {
-            Some((index, bytes)) => {
-                (index + 1, decode_image(&bytes).map_err(|error| corrupt(&error))?)
-            }
+            Some((index, bytes)) => (
+                index + 1,
+                decode_image(&bytes).map_err(|error| corrupt(&error))?,
+            ),
             None => (0, Image::default()),
         };
         log.replay(from, &mut |_, bytes| {
@@ -70,9 +71,15 @@ impl LocalMetadata {
             image = apply(&image, &command).map_err(|error| corrupt(&error))?.0;
             Ok(())
         })?;
-        let shared =
-            Shared { log, image: ArcSwap::from_pointee(image), on_change: OnceLock::new() };
-        Ok(LocalMetadata { shared: Arc::new(shared), order: Mutex::new(()) })
+        let shared = Shared {
+            log,
+            image: ArcSwap::from_pointee(image),
+            on_change: OnceLock::new(),
+        };
+        Ok(LocalMetadata {
+            shared: Arc::new(shared),
+            order: Mutex::new(()),
+        })
     }
 
     /// Called on a blocking thread after every change, before the proposer hears of it. Set once.

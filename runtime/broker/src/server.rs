@@ -5,9 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tidegate_metadata::{BrokerSpec, Command, Listener};
-use tidegate_storage::{
-    Log, LogOptions, RocksCommandLog, RocksLog, RocksOptions, StoreError,
-};
+use tidegate_storage::{Log, LogOptions, RocksCommandLog, RocksLog, RocksOptions, StoreError};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -27,11 +25,17 @@ use crate::{admin, connection, tasks};
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("cannot create the data directory {path}: {source}")]
-    DataDir { path: String, source: std::io::Error },
+    DataDir {
+        path: String,
+        source: std::io::Error,
+    },
     #[error("cannot open the data in {path}: {source}")]
     Store { path: String, source: StoreError },
     #[error("cannot listen on {address}: {source}; is another broker running there?")]
-    Listen { address: String, source: std::io::Error },
+    Listen {
+        address: String,
+        source: std::io::Error,
+    },
     #[error("the metadata log refused the start: {0}")]
     Metadata(String),
     #[error("the plugin engine cannot start: {0}")]
@@ -63,26 +67,51 @@ pub async fn start(config: ServerConfig) -> Result<Running, StartError> {
     let admin_listener = listen(&config.admin).await?;
     let stores = open_stores(config.clone()).await?;
     let broker = assemble(config, stores)?;
-    let kafka: Vec<SocketAddr> =
-        listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let kafka: Vec<SocketAddr> = listeners
+        .iter()
+        .filter_map(|listener| listener.local_addr().ok())
+        .collect();
     register(&broker, &kafka).await?;
     warn_of_strangers(&broker);
     broker.plugins.attach(&broker);
     broker.plugins.recover(&broker).await;
     broker.groups.load(&broker).await;
-    broker.plugins.apply_declarations(&broker).await.map_err(StartError::Declaration)?;
+    broker
+        .plugins
+        .apply_declarations(&broker)
+        .await
+        .map_err(StartError::Declaration)?;
 
     let (shutdown, stopping) = watch::channel(false);
     let mut tasks = JoinSet::new();
-    let admin = admin_listener.local_addr().unwrap_or_else(|_| ([127, 0, 0, 1], 0).into());
-    tasks.spawn(serve_admin(broker.clone(), admin_listener, stopping.clone()));
-    let admissions =
-        Admissions::new(broker.config.max_connections, broker.config.max_connections_per_ip);
+    let admin = admin_listener
+        .local_addr()
+        .unwrap_or_else(|_| ([127, 0, 0, 1], 0).into());
+    tasks.spawn(serve_admin(
+        broker.clone(),
+        admin_listener,
+        stopping.clone(),
+    ));
+    let admissions = Admissions::new(
+        broker.config.max_connections,
+        broker.config.max_connections_per_ip,
+    );
     for listener in listeners {
-        tasks.spawn(accept(broker.clone(), admissions.clone(), listener, stopping.clone()));
+        tasks.spawn(accept(
+            broker.clone(),
+            admissions.clone(),
+            listener,
+            stopping.clone(),
+        ));
     }
     tasks::spawn(&mut tasks, &broker, &stopping);
-    Ok(Running { broker, kafka, admin, shutdown, tasks })
+    Ok(Running {
+        broker,
+        kafka,
+        admin,
+        shutdown,
+        tasks,
+    })
 }
 
 impl Running {
@@ -106,10 +135,17 @@ impl Running {
 }
 
 async fn listen(address: &HostPort) -> Result<TcpListener, StartError> {
-    let host = if address.host.is_empty() { "0.0.0.0" } else { &address.host };
+    let host = if address.host.is_empty() {
+        "0.0.0.0"
+    } else {
+        &address.host
+    };
     TcpListener::bind((host, address.port))
         .await
-        .map_err(|source| StartError::Listen { address: address.to_string(), source })
+        .map_err(|source| StartError::Listen {
+            address: address.to_string(),
+            source,
+        })
 }
 
 struct Stores {
@@ -125,8 +161,10 @@ async fn open_stores(config: ServerConfig) -> Result<Stores, StartError> {
 
 fn open_stores_blocking(config: &ServerConfig) -> Result<Stores, StartError> {
     let data = &config.data_dir;
-    std::fs::create_dir_all(data)
-        .map_err(|source| StartError::DataDir { path: data.display().to_string(), source })?;
+    std::fs::create_dir_all(data).map_err(|source| StartError::DataDir {
+        path: data.display().to_string(),
+        source,
+    })?;
     let failed = |path: &Path| {
         let path = path.display().to_string();
         move |source| StartError::Store { path, source }
@@ -169,7 +207,9 @@ fn assemble(config: ServerConfig, stores: Stores) -> Result<Arc<Broker>, StartEr
     metadata.on_change(Box::new(move |image| {
         follow_image(image, &hook_config, &hook_topics, &env, &hook_plugins);
     }));
-    let memory = config.queued_request_bytes.max(config.socket_request_max_bytes);
+    let memory = config
+        .queued_request_bytes
+        .max(config.socket_request_max_bytes);
     Ok(Arc::new(Broker {
         request_memory: Arc::new(Semaphore::new(memory.min(Semaphore::MAX_PERMITS))),
         groups: Groups::new(&config),
@@ -189,7 +229,11 @@ async fn register(broker: &Broker, bound: &[SocketAddr]) -> Result<(), StartErro
     let fresh = uuid::Uuid::new_v4().simple().to_string();
     let existing = broker.image().cluster_id.clone();
     if existing.is_empty() {
-        broker.metadata.propose(Command::SetClusterId { id: fresh }).await.map_err(refused)?;
+        broker
+            .metadata
+            .propose(Command::SetClusterId { id: fresh })
+            .await
+            .map_err(refused)?;
     }
     let listeners = bound
         .iter()
@@ -217,7 +261,11 @@ async fn register(broker: &Broker, bound: &[SocketAddr]) -> Result<(), StartErro
         rack: broker.config.rack.clone(),
         incarnation: *uuid::Uuid::new_v4().as_bytes(),
     };
-    broker.metadata.propose(Command::RegisterBroker(spec)).await.map_err(refused)?;
+    broker
+        .metadata
+        .propose(Command::RegisterBroker(spec))
+        .await
+        .map_err(refused)?;
     Ok(())
 }
 
@@ -225,12 +273,19 @@ async fn register(broker: &Broker, bound: &[SocketAddr]) -> Result<(), StartErro
 /// into lost records.
 fn warn_of_strangers(broker: &Broker) {
     let image = broker.image();
-    let known: std::collections::HashSet<_> =
-        image.topics.values().flat_map(|topic| topic.partitions.iter().map(|p| p.id)).collect();
+    let known: std::collections::HashSet<_> = image
+        .topics
+        .values()
+        .flat_map(|topic| topic.partitions.iter().map(|p| p.id))
+        .collect();
     for entry in broker.log.partitions() {
         if !known.contains(&entry.id) {
             let (id, index) = (entry.id.0, entry.index);
-            tracing::warn!(id, index, "the store holds a partition no topic has; left as it is");
+            tracing::warn!(
+                id,
+                index,
+                "the store holds a partition no topic has; left as it is"
+            );
         }
     }
 }
@@ -288,8 +343,9 @@ async fn serve_admin(
     mut stopping: watch::Receiver<bool>,
 ) {
     let stop = async move { drop(stopping.wait_for(|stop| *stop).await) };
-    let served =
-        axum::serve(listener, admin::router(broker)).with_graceful_shutdown(stop).await;
+    let served = axum::serve(listener, admin::router(broker))
+        .with_graceful_shutdown(stop)
+        .await;
     if let Err(error) = served {
         tracing::error!(%error, "the admin port failed");
     }

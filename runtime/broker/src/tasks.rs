@@ -20,9 +20,14 @@ pub(crate) fn spawn(
 ) {
     let check = Duration::from_millis(broker.config.log_retention_check_interval_ms.max(1));
     tasks.spawn(every(check, stopping.clone(), broker.clone(), clean));
-    tasks.spawn(every(GROUP_TICK, stopping.clone(), broker.clone(), |broker| async move {
-        broker.groups.tick();
-    }));
+    tasks.spawn(every(
+        GROUP_TICK,
+        stopping.clone(),
+        broker.clone(),
+        |broker| async move {
+            broker.groups.tick();
+        },
+    ));
 }
 
 async fn every<F: Future<Output = ()>>(

@@ -134,7 +134,9 @@ impl Topics {
         let old = self.by_name.load_full();
         let mut by_name = HashMap::with_capacity(image.topics.len());
         for wanted in image.topics.values() {
-            let known = old.get(&wanted.name).filter(|topic| topic.settings.id == wanted.id);
+            let known = old
+                .get(&wanted.name)
+                .filter(|topic| topic.settings.id == wanted.id);
             let topic = match (known, resolve(wanted)) {
                 (Some(topic), Some((config, chains))) => {
                     topic.reconfigure(wanted, config, chains);
@@ -150,7 +152,9 @@ impl Topics {
         self.publish(by_name);
         let kept = self.by_name.load();
         for (name, topic) in old.iter() {
-            let gone = kept.get(name).is_none_or(|now| now.settings.id != topic.settings.id);
+            let gone = kept
+                .get(name)
+                .is_none_or(|now| now.settings.id != topic.settings.id);
             if gone {
                 topic.delete(env);
             }
@@ -158,7 +162,10 @@ impl Topics {
     }
 
     fn publish(&self, by_name: HashMap<String, Arc<Topic>>) {
-        let by_id = by_name.values().map(|topic| (topic.settings.id, topic.clone())).collect();
+        let by_id = by_name
+            .values()
+            .map(|topic| (topic.settings.id, topic.clone()))
+            .collect();
         let by_partition = by_name
             .values()
             .flat_map(|topic| topic.partitions())
@@ -218,19 +225,31 @@ impl Topic {
         entry: &tidegate_metadata::Partition,
         env: &Arc<PartitionEnv>,
     ) -> Option<Arc<Partition>> {
-        let stored =
-            PartitionEntry { id: entry.id, topic_id: self.settings.id, index, log_start: 0 };
+        let stored = PartitionEntry {
+            id: entry.id,
+            topic_id: self.settings.id,
+            index,
+            log_start: 0,
+        };
         let leadership = Leadership {
             epoch: LeaderEpoch(entry.leader_epoch),
             replicas: entry.replicas.clone(),
             isr: entry.isr.clone(),
         };
-        let opened = env.log.ensure_partition(stored).map_err(|error| error.to_string()).and_then(
-            |()| {
-                Partition::open(entry.id, index, self.settings.clone(), env.clone(), leadership)
-                    .map_err(|error| error.to_string())
-            },
-        );
+        let opened = env
+            .log
+            .ensure_partition(stored)
+            .map_err(|error| error.to_string())
+            .and_then(|()| {
+                Partition::open(
+                    entry.id,
+                    index,
+                    self.settings.clone(),
+                    env.clone(),
+                    leadership,
+                )
+                .map_err(|error| error.to_string())
+            });
         opened
             .inspect_err(|error| {
                 tracing::error!(topic = self.settings.name, index, %error, "cannot open partition");

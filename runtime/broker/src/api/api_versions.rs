@@ -34,14 +34,22 @@ impl KafkaApi for ApiVersions {
 /// The answer to a version of this API that we do not have.
 pub(crate) fn too_new(correlation_id: i32) -> Result<Bytes, Refused> {
     let response = response().with_error_code(ErrorCode::UnsupportedVersion.code());
-    Ok(tidegate_protocol::encode_response(ApiVersions::KEY, 0, correlation_id, &response)?)
+    Ok(tidegate_protocol::encode_response(
+        ApiVersions::KEY,
+        0,
+        correlation_id,
+        &response,
+    )?)
 }
 
 fn response() -> ApiVersionsResponse {
     let api_keys = dispatch::advertised()
         .into_iter()
         .map(|(key, min, max)| {
-            ApiVersion::default().with_api_key(key).with_min_version(min).with_max_version(max)
+            ApiVersion::default()
+                .with_api_key(key)
+                .with_min_version(min)
+                .with_max_version(max)
         })
         .collect();
     ApiVersionsResponse::default().with_api_keys(api_keys)

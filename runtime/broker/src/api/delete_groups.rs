@@ -24,11 +24,14 @@ impl KafkaApi for DeleteGroups {
     ) -> DeleteGroupsResponse {
         let mut results = Vec::with_capacity(request.groups_names.len());
         for id in request.groups_names {
-            let delete = Request::DeleteGroups { groups: vec![id.to_string()] };
+            let delete = Request::DeleteGroups {
+                groups: vec![id.to_string()],
+            };
             let result = match broker.groups.ask(broker, &id, delete).await {
-                Ok(Reply::DeleteGroups(deleted)) => {
-                    deleted.into_iter().next().map_or(Ok(()), |(_, result)| result)
-                }
+                Ok(Reply::DeleteGroups(deleted)) => deleted
+                    .into_iter()
+                    .next()
+                    .map_or(Ok(()), |(_, result)| result),
                 Ok(_) => Err(GroupError::CoordinatorNotAvailable),
                 Err(error) => Err(error),
             };

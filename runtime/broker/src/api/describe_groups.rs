@@ -39,7 +39,11 @@ impl KafkaApi for DescribeGroups {
 }
 
 fn described(id: GroupId, group: Group, version: i16) -> DescribedGroup {
-    let members = group.members.into_iter().map(|member| describe(member, version)).collect();
+    let members = group
+        .members
+        .into_iter()
+        .map(|member| describe(member, version))
+        .collect();
     DescribedGroup::default()
         .with_group_id(id)
         .with_group_state(StrBytes::from_static_str(group.state.as_str()))
@@ -56,7 +60,9 @@ fn describe(member: DescribedMember, version: i16) -> DescribedGroupMember {
         .with_member_metadata(member.metadata)
         .with_member_assignment(member.assignment);
     match version >= STATIC_MEMBERS {
-        true => described.with_group_instance_id(member.group_instance_id.map(StrBytes::from_string)),
+        true => {
+            described.with_group_instance_id(member.group_instance_id.map(StrBytes::from_string))
+        }
         false => described,
     }
 }

@@ -30,7 +30,11 @@ impl KafkaApi for FindCoordinator {
         request: FindCoordinatorRequest,
     ) -> FindCoordinatorResponse {
         let many = context.head.api_version >= MANY_KEYS;
-        let keys = if many { request.coordinator_keys } else { vec![request.key] };
+        let keys = if many {
+            request.coordinator_keys
+        } else {
+            vec![request.key]
+        };
         let found = find(broker, request.key_type).await;
         let mut coordinators = keys.into_iter().map(|key| match &found {
             Ok((host, port)) => Coordinator::default()
@@ -67,13 +71,23 @@ async fn find(broker: &Arc<Broker>, key_type: i8) -> Result<(StrBytes, i32), Not
             "this version of the broker coordinates consumer groups only",
         ));
     }
-    let unavailable = (ErrorCode::CoordinatorNotAvailable, "the coordinator is not ready yet");
-    broker.groups.ensure(broker).await.map_err(|_| unavailable)?;
+    let unavailable = (
+        ErrorCode::CoordinatorNotAvailable,
+        "the coordinator is not ready yet",
+    );
+    broker
+        .groups
+        .ensure(broker)
+        .await
+        .map_err(|_| unavailable)?;
     let image = broker.image();
     let listener = image
         .brokers
         .get(&broker.node_id())
         .and_then(|registered| registered.listeners.first())
         .ok_or(unavailable)?;
-    Ok((StrBytes::from_string(listener.host.clone()), i32::from(listener.port)))
+    Ok((
+        StrBytes::from_string(listener.host.clone()),
+        i32::from(listener.port),
+    ))
 }

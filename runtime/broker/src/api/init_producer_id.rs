@@ -60,7 +60,10 @@ impl ProducerIds {
         if let Some(id) = block.next() {
             return Some(id);
         }
-        match metadata.propose(Command::AllocateProducerIds { count: BLOCK }).await {
+        match metadata
+            .propose(Command::AllocateProducerIds { count: BLOCK })
+            .await
+        {
             Ok(Outcome::ProducerIds(range)) => *block = range,
             Ok(_) => return None,
             Err(error) => {

@@ -51,7 +51,10 @@ impl KafkaApi for JoinGroup {
         let group = join.group.clone();
         let outcome = match broker.groups.ask(broker, &group, Request::Join(join)).await {
             Ok(Reply::Join(outcome)) => outcome,
-            Ok(_) => Err(JoinRefusal { error: GroupError::CoordinatorNotAvailable, member_id }),
+            Ok(_) => Err(JoinRefusal {
+                error: GroupError::CoordinatorNotAvailable,
+                member_id,
+            }),
             Err(error) => Err(JoinRefusal { error, member_id }),
         };
         match outcome {

@@ -41,7 +41,10 @@ impl KafkaApi for LeaveGroup {
                 })
                 .collect(),
         };
-        let leave = Request::Leave { group: group.clone(), members };
+        let leave = Request::Leave {
+            group: group.clone(),
+            members,
+        };
         let outcome = match broker.groups.ask(broker, &group, leave).await {
             Ok(Reply::Leave(outcome)) => outcome,
             Ok(_) => Err(GroupError::CoordinatorNotAvailable),
@@ -49,9 +52,8 @@ impl KafkaApi for LeaveGroup {
         };
         match outcome {
             Err(error) => LeaveGroupResponse::default().with_error_code(error.code()),
-            Ok(left) if many => {
-                LeaveGroupResponse::default().with_members(left.into_iter().map(left_member).collect())
-            }
+            Ok(left) if many => LeaveGroupResponse::default()
+                .with_members(left.into_iter().map(left_member).collect()),
             Ok(left) => {
                 let error = left.first().and_then(|member| member.result.err());
                 LeaveGroupResponse::default().with_error_code(error.map_or(0, GroupError::code))

@@ -26,8 +26,16 @@ impl KafkaApi for ListGroups {
         request: ListGroupsRequest,
     ) -> ListGroupsResponse {
         let version = context.head.api_version;
-        let states = request.states_filter.iter().map(|state| state.to_string()).collect();
-        let types = request.types_filter.iter().map(|kind| kind.to_string()).collect();
+        let states = request
+            .states_filter
+            .iter()
+            .map(|state| state.to_string())
+            .collect();
+        let types = request
+            .types_filter
+            .iter()
+            .map(|kind| kind.to_string())
+            .collect();
         let listed = match broker.groups.list(states, types).await {
             Ok(listed) => listed,
             Err(error) => return ListGroupsResponse::default().with_error_code(error.code()),

@@ -80,7 +80,9 @@ async fn look_up(
         Err(code) => response.with_error_code(code.code()),
         Ok(None) => response,
         Ok(Some(found)) => {
-            let response = response.with_offset(found.offset).with_timestamp(found.timestamp);
+            let response = response
+                .with_offset(found.offset)
+                .with_timestamp(found.timestamp);
             match version >= EPOCHS {
                 true => response.with_leader_epoch(found.epoch),
                 false => response,
@@ -101,18 +103,38 @@ async fn find(
     isolation: Isolation,
 ) -> Result<Option<Found>, ErrorCode> {
     let epoch = partition.leader_epoch().0;
-    let bound = |offset| Ok(Some(Found { offset, timestamp: -1, epoch }));
+    let bound = |offset| {
+        Ok(Some(Found {
+            offset,
+            timestamp: -1,
+            epoch,
+        }))
+    };
     match timestamp {
         LATEST => bound(partition.visible_end(isolation)),
         EARLIEST | EARLIEST_LOCAL => bound(partition.log_start()),
         LATEST_TIERED => Ok(None),
         MAX_TIMESTAMP => {
-            let found = partition.offset_of_max_time().await.map_err(|e| error_code(&e))?;
-            Ok(found.map(|(offset, timestamp)| Found { offset, timestamp, epoch }))
+            let found = partition
+                .offset_of_max_time()
+                .await
+                .map_err(|e| error_code(&e))?;
+            Ok(found.map(|(offset, timestamp)| Found {
+                offset,
+                timestamp,
+                epoch,
+            }))
         }
         time if time >= 0 => {
-            let found = partition.offset_for_time(time).await.map_err(|e| error_code(&e))?;
-            Ok(found.map(|(offset, timestamp, epoch)| Found { offset, timestamp, epoch }))
+            let found = partition
+                .offset_for_time(time)
+                .await
+                .map_err(|e| error_code(&e))?;
+            Ok(found.map(|(offset, timestamp, epoch)| Found {
+                offset,
+                timestamp,
+                epoch,
+            }))
         }
         _ => Err(ErrorCode::UnsupportedVersion),
     }

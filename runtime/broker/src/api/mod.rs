@@ -46,7 +46,9 @@ pub(crate) enum Refused {
     Decode(#[from] tidegate_protocol::DecodeError),
     #[error("the response cannot be encoded: {0}")]
     Encode(#[from] tidegate_protocol::EncodeError),
-    #[error("a produce with acks=0 failed with error {0}, which only closing the connection can tell")]
+    #[error(
+        "a produce with acks=0 failed with error {0}, which only closing the connection can tell"
+    )]
     Unanswerable(i16),
     #[error("API key {0} is not served")]
     UnknownApi(i16),
@@ -93,7 +95,11 @@ pub(crate) fn entry<A: KafkaApi>() -> Entry {
         advertised: A::ADVERTISED,
         answer: |broker, context, body| {
             Box::pin(async move {
-                let RequestHead { api_version, correlation_id, .. } = context.head;
+                let RequestHead {
+                    api_version,
+                    correlation_id,
+                    ..
+                } = context.head;
                 let budget = DecodeBudget::for_request(A::KEY, body.len());
                 let request =
                     tidegate_protocol::decode::<A::Request>(A::KEY, api_version, body, budget)?;

@@ -29,8 +29,10 @@ impl KafkaApi for OffsetCommit {
     ) -> OffsetCommitResponse {
         let group = request.group_id.to_string();
         let (offsets, mut responses) = sort(broker, request.topics);
-        let asked: Vec<(String, i32)> =
-            offsets.iter().map(|(topic, index, _)| (topic.clone(), *index)).collect();
+        let asked: Vec<(String, i32)> = offsets
+            .iter()
+            .map(|(topic, index, _)| (topic.clone(), *index))
+            .collect();
         let commit = Request::CommitOffsets {
             group: group.clone(),
             generation: request.generation_id_or_member_epoch,
@@ -70,7 +72,11 @@ fn sort(
         let mut response = OffsetCommitResponseTopic::default().with_name(topic.name.clone());
         for partition in topic.partitions {
             let index = partition.partition_index;
-            if known.as_ref().and_then(|topic| topic.partition(index)).is_none() {
+            if known
+                .as_ref()
+                .and_then(|topic| topic.partition(index))
+                .is_none()
+            {
                 response.partitions.push(
                     OffsetCommitResponsePartition::default()
                         .with_partition_index(index)
@@ -81,7 +87,10 @@ fn sort(
             let offset = OffsetAndMetadata {
                 offset: partition.committed_offset,
                 leader_epoch: partition.committed_leader_epoch,
-                metadata: partition.committed_metadata.map(|m| m.to_string()).unwrap_or_default(),
+                metadata: partition
+                    .committed_metadata
+                    .map(|m| m.to_string())
+                    .unwrap_or_default(),
                 commit_timestamp: now,
                 expire_timestamp: None,
             };
@@ -96,5 +105,8 @@ fn failed(
     asked: Vec<(String, i32)>,
     error: GroupError,
 ) -> Vec<(String, i32, Result<(), GroupError>)> {
-    asked.into_iter().map(|(topic, index)| (topic, index, Err(error))).collect()
+    asked
+        .into_iter()
+        .map(|(topic, index)| (topic, index, Err(error)))
+        .collect()
 }

@@ -37,7 +37,10 @@ impl KafkaApi for OffsetFetch {
         let version = context.head.api_version;
         if version < MANY_GROUPS {
             let wanted: Wanted = request.topics.map(|topics| {
-                topics.into_iter().map(|t| (t.name.to_string(), t.partition_indexes)).collect()
+                topics
+                    .into_iter()
+                    .map(|t| (t.name.to_string(), t.partition_indexes))
+                    .collect()
             });
             let found = fetch(broker, &request.group_id, wanted.clone()).await;
             return one_group(version, wanted, found);
@@ -45,7 +48,10 @@ impl KafkaApi for OffsetFetch {
         let mut groups = Vec::with_capacity(request.groups.len());
         for group in request.groups {
             let wanted: Wanted = group.topics.map(|topics| {
-                topics.into_iter().map(|t| (t.name.to_string(), t.partition_indexes)).collect()
+                topics
+                    .into_iter()
+                    .map(|t| (t.name.to_string(), t.partition_indexes))
+                    .collect()
             });
             let found = fetch(broker, &group.group_id, wanted).await;
             groups.push(group_response(group.group_id, found));
@@ -56,7 +62,10 @@ impl KafkaApi for OffsetFetch {
 
 async fn fetch(broker: &Arc<Broker>, group: &GroupId, topics: Wanted) -> Result<Found, GroupError> {
     let group = group.to_string();
-    let request = Request::FetchOffsets { group: group.clone(), topics };
+    let request = Request::FetchOffsets {
+        group: group.clone(),
+        topics,
+    };
     match broker.groups.ask(broker, &group, request).await? {
         Reply::FetchOffsets(found) => found,
         _ => Err(GroupError::CoordinatorNotAvailable),
@@ -135,7 +144,11 @@ fn group_response(group: GroupId, found: Result<Found, GroupError>) -> OffsetFet
 /// Offset -1 is "nothing committed", as Kafka says it.
 fn fields(offset: Option<OffsetAndMetadata>) -> (i64, i32, StrBytes) {
     match offset {
-        Some(found) => (found.offset, found.leader_epoch, StrBytes::from_string(found.metadata)),
+        Some(found) => (
+            found.offset,
+            found.leader_epoch,
+            StrBytes::from_string(found.metadata),
+        ),
         None => (-1, -1, StrBytes::default()),
     }
 }
@@ -143,6 +156,11 @@ fn fields(offset: Option<OffsetAndMetadata>) -> (i64, i32, StrBytes) {
 fn unknown(wanted: Vec<(String, Vec<i32>)>) -> Found {
     wanted
         .into_iter()
-        .map(|(topic, indexes)| (topic, indexes.into_iter().map(|index| (index, None)).collect()))
+        .map(|(topic, indexes)| {
+            (
+                topic,
+                indexes.into_iter().map(|index| (index, None)).collect(),
+            )
+        })
         .collect()
 }

@@ -78,7 +78,12 @@ pub(crate) fn admit(
                 None => Ok(None),
             };
         }
-        Ok(Some(tidegate_protocol::encode_response(KEY, version, correlation_id, &response)?))
+        Ok(Some(tidegate_protocol::encode_response(
+            KEY,
+            version,
+            correlation_id,
+            &response,
+        )?))
     })
 }
 
@@ -117,7 +122,10 @@ fn admit_topics(
                 .into_iter()
                 .map(|data| (data.index, admit_batch(broker, &topic, acks, data)))
                 .collect();
-            TopicOutcomes { response, partitions }
+            TopicOutcomes {
+                response,
+                partitions,
+            }
         })
         .collect()
 }
@@ -145,8 +153,14 @@ fn find_topic(
     data: &TopicProduceData,
 ) -> Result<Arc<Topic>, ProduceFailure> {
     let found = match version >= TOPIC_IDS {
-        true => broker.topics.get_by_id(data.topic_id.as_bytes()).ok_or(ErrorCode::UnknownTopicId),
-        false => broker.topics.get(&data.name).ok_or(ErrorCode::UnknownTopicOrPartition),
+        true => broker
+            .topics
+            .get_by_id(data.topic_id.as_bytes())
+            .ok_or(ErrorCode::UnknownTopicId),
+        false => broker
+            .topics
+            .get(&data.name)
+            .ok_or(ErrorCode::UnknownTopicOrPartition),
     };
     let topic = found.map_err(|code| ProduceFailure::new(code, "the topic does not exist"))?;
     match topic.settings.internal() {
@@ -177,7 +191,9 @@ fn admit_batch(
             let sentence = "transactions are not served by this version of the broker";
             return Err(ProduceFailure::new(ErrorCode::InvalidTxnState, sentence));
         }
-        broker.metrics.produced(batch.batch().record_count(), batch.batch().size());
+        broker
+            .metrics
+            .produced(batch.batch().record_count(), batch.batch().size());
         Ok(partition.produce(batch, acks))
     });
     match admitted {
