@@ -63,6 +63,7 @@ check: setup
 	cd sdk/rust && cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cd plugins && cargo clippy --release --all-targets -- -D warnings
+	cd sdk/rust && cargo clippy --release --all-targets -- -D warnings
 
 fix: setup
 	cargo fmt --all

@@ -54,9 +54,12 @@ pub(crate) fn in_groups() -> LogOptions {
     }
 }
 
+/// Name, number of partitions, configs.
+pub(crate) type TopicSpec<'a> = (&'a str, i32, &'a [(&'a str, &'a str)]);
+
 impl World {
     /// With these topics, of so many partitions each.
-    pub(crate) fn new(topics: &[(&str, i32, &[(&str, &str)])], options: LogOptions) -> World {
+    pub(crate) fn new(topics: &[TopicSpec<'_>], options: LogOptions) -> World {
         let mut image = Image::default();
         let listener = Listener {
             name: "PLAINTEXT".into(),
