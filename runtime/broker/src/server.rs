@@ -195,6 +195,7 @@ fn assemble(config: ServerConfig, stores: Stores) -> Result<Arc<Broker>, StartEr
         topics: Arc::downgrade(&topics),
         node_id: config.node_id,
         max_decoded_bytes: config.max_decoded_bytes,
+        chain_results: Default::default(),
     });
     let progress_topics = Arc::downgrade(&topics);
     log.on_progress(Box::new(move |progress| {

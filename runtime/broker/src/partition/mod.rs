@@ -5,6 +5,7 @@
 
 mod admission;
 mod append;
+mod consume;
 mod producers;
 mod read;
 mod routing;
@@ -25,6 +26,7 @@ use crate::topics::{TopicSettings, Topics};
 use self::admission::Admission;
 
 pub(crate) use self::append::{Acks, ProduceFailure, ProduceOutcome};
+pub(crate) use self::consume::ChainResults;
 pub(crate) use self::read::{Cursor, Isolation, ReadFailure};
 
 /// What every partition of a broker shares.
@@ -36,6 +38,7 @@ pub(crate) struct PartitionEnv {
     pub(crate) node_id: i32,
     /// Most bytes a batch may decompress to before a plugin or a codec change sees it.
     pub(crate) max_decoded_bytes: usize,
+    pub(crate) chain_results: ChainResults,
 }
 
 pub(crate) struct Partition {

@@ -8,10 +8,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidegate_plugin::{Chain, ChainInput, ChainOutcome, OnError, Side};
-use tidegate_record::{
-    Batch, DecodeLimits, LeaderEpoch, Offset, RecordView, cut, gap, last_kept_delta, retain,
-};
+use tidegate_record::{Batch, DecodeLimits, LeaderEpoch, Offset, RecordView, cut, gap};
 use tidegate_storage::{IndexRow, ReadError, Stored};
 
 use crate::config::GapMode;
@@ -94,8 +91,7 @@ impl Cursor {
     /// Closes the answer: tells the reader that nothing is left for it up to the end of what was looked at.
     pub(crate) fn finish(mut self, mode: GapMode) -> Answer {
         let mut resume = None;
-        // A hole that ends before the reader's position is none to it.
-        if let Some(hole) = self.hole.filter(|hole| hole.last_offset >= self.position) {
+        if let Some(hole) = self.open_hole() {
             let Hole {
                 last_offset,
                 epoch,
@@ -126,7 +122,12 @@ impl Cursor {
 
     /// Whether `finish` would tell the reader anything.
     fn has_news(&self) -> bool {
-        !self.batches.is_empty() || self.hole.is_some()
+        !self.batches.is_empty() || self.open_hole().is_some()
+    }
+
+    /// A hole that ends before the reader's position is none to it.
+    fn open_hole(&self) -> Option<Hole> {
+        self.hole.filter(|hole| hole.last_offset >= self.position)
     }
 
     fn send(&mut self, batch: Batch) {
@@ -200,13 +201,9 @@ impl Partition {
                 Err(failure) => return Err(failure),
             };
             let fits = cursor.bytes + survivor.batch.len() <= max_bytes;
-            if !fits
-                && survivor.has_anything(cursor.fetch_offset)
-                && !(cursor.bytes == 0 && at_least_one)
-            {
+            if !fits && survivor.has_anything(cursor.next) && !(cursor.bytes == 0 && at_least_one) {
                 return Ok(false);
             }
-            cursor.next = survivor.row.last_offset + 1;
             cursor.scanned_bytes += survivor.row.size as usize;
             survivor.deliver(cursor)?;
         }
@@ -277,103 +274,7 @@ impl Partition {
         blocking(move || Ok(partition.env.log.read(partition.id, from, end, max_bytes)?)).await
     }
 
-    /// Runs the consume chain over stored batches on the plugin pool.
-    async fn filter(
-        self: &Arc<Self>,
-        chain: Arc<Chain>,
-        stored: Vec<Stored>,
-    ) -> Result<Vec<Result<Survivor, ReadFailure>>, ReadFailure> {
-        let (reply, survivors) = tokio::sync::oneshot::channel();
-        let partition = self.clone();
-        let job = Box::new(move || {
-            let mut done = Vec::with_capacity(stored.len());
-            for item in stored {
-                let survivor = partition.filter_one(&chain, item);
-                let stop = survivor.is_err();
-                done.push(survivor);
-                if stop {
-                    break;
-                }
-            }
-            // A closed receiver is a consumer that went away.
-            drop(reply.send(done));
-        });
-        let busy = || ReadFailure::Chain("the plugin pool is full".into());
-        self.env
-            .engine
-            .pool()
-            .submit(self.topic.pool_key(), job)
-            .map_err(|_| busy())?;
-        survivors
-            .await
-            .map_err(|_| ReadFailure::Chain("the plugin host failed".into()))
-    }
-
-    fn filter_one(&self, chain: &Chain, stored: Stored) -> Result<Survivor, ReadFailure> {
-        let Stored { row, batch: bytes } = stored;
-        if row.last_surviving_delta < 0 {
-            return Ok(Survivor {
-                row,
-                batch: bytes,
-                last_delta: -1,
-            });
-        }
-        let batch = Batch::stored(bytes)?;
-        if batch.header().attributes.is_control() {
-            // Rule 18: with a chain the real markers are elided, since the aborted list is empty.
-            return Ok(Survivor {
-                row,
-                batch: Bytes::new(),
-                last_delta: -1,
-            });
-        }
-        let records = batch.records(self.limits())?;
-        let config = self.topic.config();
-        let input = ChainInput {
-            topic: self.topic.name(),
-            partition: self.index,
-            append_time_ms: row.append_time,
-            base_offset: Some(row.base_offset),
-            records: &records,
-            side: Side::Consume,
-            keep_tombstones: config.cleanup_compact,
-        };
-        let result = match chain.run(&input) {
-            ChainOutcome::Done(result) => result,
-            // What the plugin did wrong comes back decided; temporary trouble must not cost a record.
-            ChainOutcome::Failed(failure)
-                if failure.policy == OnError::Drop && !failure.temporary =>
-            {
-                return Ok(Survivor {
-                    row,
-                    batch: Bytes::new(),
-                    last_delta: -1,
-                });
-            }
-            ChainOutcome::Failed(failure) => {
-                let sentence = format!("plugin {}: {}", failure.alias, failure.message);
-                return Err(ReadFailure::Chain(sentence));
-            }
-        };
-        if result.all_kept {
-            let last_delta = row.last_surviving_delta;
-            return Ok(Survivor {
-                row,
-                batch: batch.into_bytes(),
-                last_delta,
-            });
-        }
-        let keep = |i: usize| result.keep.get(i).copied().unwrap_or(true);
-        let last_delta = last_kept_delta(&records, keep);
-        let batch = retain(&batch, &records, keep)?.into_bytes();
-        Ok(Survivor {
-            row,
-            batch,
-            last_delta,
-        })
-    }
-
-    fn limits(&self) -> DecodeLimits {
+    pub(super) fn limits(&self) -> DecodeLimits {
         DecodeLimits {
             max_bytes: self.env.max_decoded_bytes,
             max_records: MAX_RECORDS,
@@ -382,14 +283,22 @@ impl Partition {
 }
 
 /// A stored batch with what is left of it for a reader.
-struct Survivor {
-    row: IndexRow,
-    batch: Bytes,
+pub(super) struct Survivor {
+    pub(super) row: IndexRow,
+    pub(super) batch: Bytes,
     /// Offset delta of the last record in `batch`, -1 for none.
-    last_delta: i32,
+    pub(super) last_delta: i32,
 }
 
 impl Survivor {
+    pub(super) fn nothing(row: IndexRow) -> Survivor {
+        Survivor {
+            row,
+            batch: Bytes::new(),
+            last_delta: -1,
+        }
+    }
+
     fn plain(stored: Stored) -> Result<Survivor, ReadFailure> {
         let last_delta = stored.row.last_surviving_delta;
         Ok(Survivor {
@@ -399,14 +308,16 @@ impl Survivor {
         })
     }
 
-    /// Whether a reader who asked for `fetch_offset` finds a record here. A batch whose records all lie before it must
-    /// not be sent: some clients crawl through its range one offset at a time.
-    fn has_anything(&self, fetch_offset: Offset) -> bool {
-        self.last_delta >= 0 && self.row.base_offset + i64::from(self.last_delta) >= fetch_offset
+    /// Whether a reader who stands at `next` finds a record here. A batch whose records all lie before it must not be
+    /// sent: some clients crawl through its range one offset at a time.
+    fn has_anything(&self, next: Offset) -> bool {
+        self.last_delta >= 0 && self.row.base_offset + i64::from(self.last_delta) >= next
     }
 
     fn deliver(self, cursor: &mut Cursor) -> Result<(), ReadFailure> {
-        if !self.has_anything(cursor.fetch_offset) {
+        let new = self.has_anything(cursor.next);
+        cursor.next = self.row.last_offset + 1;
+        if !new {
             cursor.skip(&self.row);
             return Ok(());
         }

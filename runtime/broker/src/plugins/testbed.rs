@@ -69,6 +69,7 @@ pub(crate) async fn start(config: ServerConfig, disks: &Disks) -> Arc<Broker> {
         topics: Arc::downgrade(&topics),
         node_id: config.node_id,
         max_decoded_bytes: config.max_decoded_bytes,
+        chain_results: Default::default(),
     });
     let of_progress = Arc::downgrade(&topics);
     log.on_progress(Box::new(move |progress| {

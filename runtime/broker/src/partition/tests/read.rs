@@ -366,7 +366,7 @@ proptest! {
 }
 
 #[test]
-fn a_chain_that_fails_stops_its_consumers_right_before_the_batch() {
+fn a_chain_that_fails_stops_its_consumers_right_before_the_record() {
     let world = World::new(&[("t", 1, &[])], in_groups());
     for values in ["k", "kd", "d", "kt", "k"] {
         let values: Vec<_> = values.bytes().map(|kind| vec![kind]).collect();
@@ -380,14 +380,42 @@ fn a_chain_that_fails_stops_its_consumers_right_before_the_batch() {
     let mut cursor = Cursor::new(0, 0);
     let more = world.block_on(partition.scan(&mut cursor, end, 1 << 20, true));
     assert!(matches!(more, Ok(false)), "{more:?}");
+    // A poll that waits for more looks again, and must not send anything twice.
+    let again = world.block_on(partition.scan(&mut cursor, end, 1 << 20, true));
+    assert!(matches!(again, Ok(false)), "{again:?}");
     let offsets: Vec<_> = cursor
         .finish(GapMode::Marker)
         .batches
         .into_iter()
         .map(|bytes| Batch::check(bytes).expect("good").last_offset())
         .collect();
-    assert_eq!(offsets, [0, 1, 3]);
-    let mut cursor = Cursor::new(4, 4);
+    assert_eq!(offsets, [0, 1, 4]);
+    let mut cursor = Cursor::new(5, 5);
     let failed = world.block_on(partition.scan(&mut cursor, end, 1 << 20, true));
     assert!(matches!(failed, Err(ReadFailure::Chain(_))), "{failed:?}");
+}
+
+#[test]
+fn a_second_consumer_of_a_chain_costs_no_call() {
+    let world = World::new(&[("t", 1, &[])], in_groups());
+    let values: Vec<_> = b"kdkd".iter().map(|kind| vec![*kind]).collect();
+    world
+        .produce(&batch(Producer::default(), Codec::Lz4, &values), Acks::All)
+        .expect("stored");
+    let chain = filter();
+    world.bind("t", None, Some(&chain));
+    let partition = world.partition("t", 0);
+    let read = || {
+        let mut cursor = Cursor::new(0, 0);
+        world
+            .block_on(partition.scan(&mut cursor, 4, 1 << 20, true))
+            .expect("reads");
+        cursor.finish(GapMode::Marker).batches
+    };
+    let calls = || chain.bindings()[0].stats().calls;
+    let first = read();
+    let after_first = calls();
+    assert_eq!(records(&first[0]).len(), 2);
+    assert_eq!(read(), first);
+    assert_eq!(calls(), after_first);
 }

@@ -287,6 +287,7 @@ fn open(store: &Arc<GateStore>, image: &Image, options: &LogOptions) -> Opened {
         topics: Arc::downgrade(&topics),
         node_id: NODE,
         max_decoded_bytes: 1 << 20,
+        chain_results: Default::default(),
     });
     let of_progress = Arc::downgrade(&topics);
     log.on_progress(Box::new(move |progress| {
