@@ -53,8 +53,9 @@ test-faults: plugins hostile
 demo: plugins
 	@$(PYTHON) -u examples/flights/demo.py
 
-bench: build
-	cargo bench --workspace
+# In the release profile, which is built already; the whole takes about ten minutes and wants a quiet machine.
+bench: plugins
+	cargo bench --locked --profile release --workspace --bench records --bench append --bench engine --bench guests
 
 # Only reads.
 check: setup

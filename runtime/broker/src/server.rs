@@ -21,17 +21,17 @@ use crate::plugins::PluginService;
 use crate::topics::Topics;
 use crate::{admin, connection, tasks};
 
-/// Why a broker did not start; each is a sentence for whoever started it.
+/// Why a broker did not start; each is a sentence for whoever started it, to be shown with its source.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("cannot create the data directory {path}: {source}")]
+    #[error("cannot create the data directory {path}")]
     DataDir {
         path: String,
         source: std::io::Error,
     },
-    #[error("cannot open the data in {path}: {source}")]
+    #[error("cannot open the data in {path}")]
     Store { path: String, source: StoreError },
-    #[error("cannot listen on {address}: {source}; is another broker running there?")]
+    #[error("cannot listen on {address} (is another broker running there?)")]
     Listen {
         address: String,
         source: std::io::Error,

@@ -68,7 +68,7 @@ pub(crate) struct ProduceArgs {
 
 pub(crate) fn run(args: ProduceArgs, global: &Global) -> Result<()> {
     let mut client = Client::connect(&global.bootstrap)?;
-    let partitions = client.partitions(&args.topic)?;
+    let partitions = client.partitions_or_create(&args.topic)?;
     if let Some(wanted) = args.partition
         && !partitions.iter().any(|p| p.index == wanted)
     {

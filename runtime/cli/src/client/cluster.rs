@@ -57,15 +57,23 @@ impl Client {
         Err(last)
     }
 
-    /// Metadata of these topics, of all topics for `None`; topics are never created by asking.
+    /// Metadata of these topics, of all topics for `None`; topics are not created by asking.
     pub(crate) fn metadata(
         &mut self,
         topics: Option<&[&str]>,
     ) -> Result<MetadataResponse, ClientError> {
+        self.ask_metadata(topics, false)
+    }
+
+    fn ask_metadata(
+        &mut self,
+        topics: Option<&[&str]>,
+        create: bool,
+    ) -> Result<MetadataResponse, ClientError> {
         let named = |name: &&str| MetadataRequestTopic::default().with_name(Some(topic_name(name)));
         let request = MetadataRequest::default()
             .with_topics(topics.map(|topics| topics.iter().map(named).collect()))
-            .with_allow_auto_topic_creation(false);
+            .with_allow_auto_topic_creation(create);
         let response = self.bootstrap(12, &request)?;
         let address = |host: &str, port: i32| match host.contains(':') {
             true => format!("[{host}]:{port}"),
@@ -81,8 +89,21 @@ impl Client {
 
     /// The topic's partitions in order, once all of them have a leader.
     pub(crate) fn partitions(&mut self, topic: &str) -> Result<Vec<PartitionView>, ClientError> {
+        self.look_up(topic, false)
+    }
+
+    /// As `partitions`; a topic that is not there is created, where the broker does that
+    /// (`auto.create.topics.enable`).
+    pub(crate) fn partitions_or_create(
+        &mut self,
+        topic: &str,
+    ) -> Result<Vec<PartitionView>, ClientError> {
+        self.look_up(topic, true)
+    }
+
+    fn look_up(&mut self, topic: &str, create: bool) -> Result<Vec<PartitionView>, ClientError> {
         retry(RETRY_FOR, || {
-            let response = self.metadata(Some(&[topic]))?;
+            let response = self.ask_metadata(Some(&[topic]), create)?;
             let what = format!("topic {topic}");
             let found = response.topics.first();
             let found = found.ok_or_else(|| protocol_error(&self.bootstrap, "no metadata"))?;
