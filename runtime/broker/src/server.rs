@@ -148,9 +148,9 @@ async fn listen(address: &HostPort) -> Result<TcpListener, StartError> {
         })
 }
 
-struct Stores {
-    log: Arc<Log>,
-    metadata: LocalMetadata,
+pub(crate) struct Stores {
+    pub(crate) log: Arc<Log>,
+    pub(crate) metadata: LocalMetadata,
 }
 
 async fn open_stores(config: ServerConfig) -> Result<Stores, StartError> {
@@ -184,7 +184,7 @@ fn open_stores_blocking(config: &ServerConfig) -> Result<Stores, StartError> {
 }
 
 /// Wires the parts: the metadata log drives the topics, the store's progress drives the partitions.
-fn assemble(config: ServerConfig, stores: Stores) -> Result<Arc<Broker>, StartError> {
+pub(crate) fn assemble(config: ServerConfig, stores: Stores) -> Result<Arc<Broker>, StartError> {
     let Stores { log, metadata } = stores;
     let plugins =
         PluginService::new(&config).map_err(|error| StartError::Plugins(error.to_string()))?;

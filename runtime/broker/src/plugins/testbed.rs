@@ -6,16 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidegate_metadata::{BrokerSpec, Command, Listener, Outcome};
 use tidegate_storage::{CommandLog, Log, LogOptions, MemoryCommandLog, MemoryLog, StoreError};
-use tokio::sync::Semaphore;
 
-use crate::broker::{Broker, follow_image};
+use crate::broker::Broker;
 use crate::config::{ServeOptions, ServerConfig};
-use crate::groups::Groups;
 use crate::metadata_log::LocalMetadata;
-use crate::metrics::Metrics;
-use crate::partition::PartitionEnv;
-use crate::plugins::PluginService;
-use crate::topics::{TopicChains, Topics};
+use crate::server::{Stores, assemble};
+use crate::topics::TopicChains;
 
 #[path = "../../../plugin/tests/suite/guests.rs"]
 #[allow(dead_code, reason = "the plugin host's tests use all of it")]
@@ -61,37 +57,7 @@ pub(crate) async fn start(config: ServerConfig, disks: &Disks) -> Arc<Broker> {
     let log = Log::open(disks.log.clone(), LogOptions::default()).expect("memory opens");
     let metadata = LocalMetadata::open(Box::new(SharedCommands(disks.commands.clone())))
         .expect("memory replays");
-    let plugins = PluginService::new(&config).expect("the engine starts");
-    let topics = Arc::new(Topics::default());
-    let env = Arc::new(PartitionEnv {
-        log: log.clone(),
-        engine: plugins.engine().clone(),
-        topics: Arc::downgrade(&topics),
-        node_id: config.node_id,
-        max_decoded_bytes: config.max_decoded_bytes,
-        chain_results: Default::default(),
-    });
-    let of_progress = Arc::downgrade(&topics);
-    log.on_progress(Box::new(move |progress| {
-        if let Some(topics) = of_progress.upgrade() {
-            topics.progressed(progress);
-        }
-    }));
-    let hook = (config.clone(), topics.clone(), plugins.clone());
-    metadata.on_change(Box::new(move |image| {
-        follow_image(image, &hook.0, &hook.1, &env, &hook.2)
-    }));
-    let broker = Arc::new(Broker {
-        request_memory: Arc::new(Semaphore::new(1 << 20)),
-        groups: Groups::new(&config),
-        producer_ids: Default::default(),
-        metrics: Arc::new(Metrics::new()),
-        metadata: Arc::new(metadata),
-        log,
-        topics,
-        plugins,
-        config,
-    });
+    let broker = assemble(config, Stores { log, metadata }).expect("the engine starts");
     register(&broker).await;
     broker.plugins.attach(&broker);
     broker.plugins.recover(&broker).await;
