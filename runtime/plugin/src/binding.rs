@@ -9,7 +9,10 @@ use crate::guest::Shared;
 use crate::instance::{CallError, Instance};
 use crate::stats::Counters;
 use crate::targets::check_targets;
-use crate::{BindingStats, FailureKind, Limits, OnError, Plugin, State, TargetPattern, clock};
+use crate::{
+    BindingStats, FailureKind, Limits, LogSink, OnError, OnReject, Plugin, State, TargetPattern,
+    clock,
+};
 
 #[derive(Clone, Debug, Default)]
 pub struct BindingSpec {
@@ -19,6 +22,9 @@ pub struct BindingSpec {
     pub config: BTreeMap<String, String>,
     pub limits: Limits,
     pub on_error: OnError,
+    pub on_reject: OnReject,
+    /// Where the guest's log lines go beside the broker's own log.
+    pub log: LogSink,
 }
 
 /// Why a plugin was not bound. Each is a sentence for whoever set the configuration.
@@ -177,9 +183,14 @@ impl Binding {
         stats
     }
 
-    /// Closes the breaker, as an operator's `plugin resume` does.
+    /// Closes the breaker and ends a pause, as an operator's `plugin resume` does.
     pub fn resume(&self) {
         self.breaker.succeeded();
+    }
+
+    /// Why the binding is paused, if it is.
+    pub fn paused(&self) -> Option<String> {
+        None
     }
 
     /// The values an instance sees, defaults included. Secret ones too: not for showing.

@@ -10,7 +10,7 @@ use crate::columns::Table;
 use crate::run::{Batch, Run};
 use crate::{
     Binding, ChainFailure, ChainInput, ChainOutcome, ChainResult, Columns, Digest, FailureKind,
-    Side, World,
+    Side, State, World,
 };
 
 /// Column buffers that a thread keeps from one batch to the next.
@@ -52,6 +52,25 @@ impl Chain {
             .iter()
             .any(|binding| binding.plugin().world() == World::Router)
     }
+
+    /// One of its plugins keeps state for each partition. The caller then runs one batch of a partition at a time, and
+    /// calls [`settle`](Self::settle) before the next.
+    pub fn keeps_state(&self) -> bool {
+        self.bindings
+            .iter()
+            .any(|binding| binding.plugin().description().state == State::Partition)
+    }
+
+    /// Whether the batch of the last run was appended. If not, the instances that saw it are thrown away: a plugin
+    /// that remembers a record that was never stored would drop its retry.
+    pub fn settle(&self, partition: i32, appended: bool) {
+        if !appended {
+            self.forget_state(partition);
+        }
+    }
+
+    /// Throws away what its plugins remember of a partition, as when leadership of it changes.
+    pub fn forget_state(&self, _partition: i32) {}
 
     /// Identifies the plugins, their order, aliases, configurations and error policies: a key for
     /// caches of results.

@@ -9,11 +9,12 @@ const MAX_CONFIG_KEYS: usize = 256;
 const MAX_NAME: usize = 128;
 const MAX_TEXT: usize = 4096;
 
-/// Which of the two worlds of `tidegate:plugin` a component implements.
+/// Which of the worlds of `tidegate:plugin` a component implements.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum World {
     Filter,
     Router,
+    Transform,
 }
 
 impl World {
@@ -21,6 +22,7 @@ impl World {
         match self {
             World::Filter => "filter",
             World::Router => "router",
+            World::Transform => "transform",
         }
     }
 }
@@ -39,6 +41,8 @@ pub struct Description {
     pub columns: Columns,
     pub state: State,
     pub config: Vec<ConfigKey>,
+    /// What a transform may replace.
+    pub writes: Columns,
 }
 
 /// The columns a plugin wants lowered.
@@ -143,6 +147,7 @@ impl Description {
                 wire::State::Partition => State::Partition,
             },
             config,
+            writes: Columns::from(given.writes),
         })
     }
 
@@ -306,6 +311,7 @@ mod tests {
                 key("limit", ConfigKind::Integer, Some("10"), false),
                 key("token", ConfigKind::Integer, None, false),
             ],
+            writes: Columns::default(),
         }
     }
 

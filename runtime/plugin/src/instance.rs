@@ -110,6 +110,7 @@ impl Instance {
                 .typed::<(wire::Batch<'_>,), (RouteResult,)>(&self.store)
                 .map(drop)
                 .map_err(|error| wrong("route", error)),
+            World::Transform => Err("transforms are not served yet".to_owned()),
         }?;
         match exports.targets {
             Some(index) => self
@@ -185,6 +186,7 @@ impl Instance {
                 }
                 check_routes(routes, count, limits.output_records, patterns).map_err(bad)
             }
+            World::Transform => Err(bad("transforms are not served yet".to_owned())),
         }
     }
 

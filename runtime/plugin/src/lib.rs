@@ -19,11 +19,13 @@ mod chain;
 mod clock;
 mod columns;
 mod description;
+mod edits;
 mod engine;
 mod guest;
 mod instance;
 mod limits;
 mod load;
+mod log;
 mod outcome;
 mod plugin;
 mod pool;
@@ -37,11 +39,13 @@ pub use binding::{BindError, Binding, BindingSpec};
 pub use breaker::BreakerState;
 pub use chain::Chain;
 pub use description::{Columns, ConfigKey, ConfigKind, Description, State, World};
+pub use edits::{Edits, RecordEdit};
 pub use engine::{Engine, EngineError, EngineOptions};
-pub use limits::{Limits, OnError};
+pub use limits::{Limits, OnError, OnReject};
+pub use log::{LogLevel, LogLine, LogSink};
 pub use outcome::{
-    ChainFailure, ChainInput, ChainOutcome, ChainResult, FailureKind, PartitionChoice, Rejection,
-    Route, Side,
+    ChainFailure, ChainInput, ChainOutcome, ChainResult, DeadRecord, Failure, FailureKind,
+    PartitionChoice, Rejection, Route, Side,
 };
 pub use plugin::{Digest, LoadError, Plugin};
 pub use pool::{Job, Pool, PoolFull, PoolKey};

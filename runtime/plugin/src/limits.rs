@@ -72,6 +72,33 @@ pub enum OnError {
     DeadLetter,
 }
 
+/// What happens to records that a plugin rejects on the produce side (`tidegate.on.reject`).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnReject {
+    /// The produce request fails, as the contract says of a rejection.
+    #[default]
+    Refuse,
+    /// The rejected record alone goes to the dead-letter topic; the producer is acknowledged.
+    DeadLetter,
+    /// The rejected record alone is dropped; the producer is acknowledged.
+    Drop,
+}
+
+impl std::str::FromStr for OnReject {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "refuse" => Ok(OnReject::Refuse),
+            "dead-letter" => Ok(OnReject::DeadLetter),
+            "drop" => Ok(OnReject::Drop),
+            other => Err(format!(
+                "`{other}` does not say what becomes of rejected records: use refuse, dead-letter or drop"
+            )),
+        }
+    }
+}
+
 impl std::str::FromStr for OnError {
     type Err = String;
 

@@ -2,7 +2,7 @@
 
 use tidegate_record::Records;
 
-use crate::OnError;
+use crate::{Edits, OnError};
 
 /// Which path the batch is on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,6 +28,8 @@ pub struct ChainInput<'a> {
     /// On a compacted topic a dropped tombstone would change what compaction means, so records with a
     /// null value bypass filters there (stream-semantics rule 8). Routers still see them.
     pub keep_tombstones: bool,
+    /// On a compacted topic another key is another record: an edit of a key is then a broken contract.
+    pub fixed_keys: bool,
 }
 
 impl<'a> ChainInput<'a> {
@@ -41,6 +43,7 @@ impl<'a> ChainInput<'a> {
             records,
             side: Side::Produce,
             keep_tombstones: false,
+            fixed_keys: false,
         }
     }
 }
@@ -62,8 +65,17 @@ pub struct ChainResult {
     /// In the order in which they are to be appended. A record that a later plugin drops keeps the
     /// routes it was given before.
     pub routes: Vec<Route>,
-    /// Every entry of `keep` is true: the batch's bytes can be used as they are.
+    /// Every entry of `keep` is true and nothing was edited: the batch's bytes can be used as they are.
     pub all_kept: bool,
+    /// What transforms replaced.
+    pub edits: Edits,
+    /// Records for the dead-letter topic, ascending by index. None of them is kept. Produce side only.
+    pub dead: Vec<DeadRecord>,
+    /// Failures that a policy dealt with, in the order of the chain.
+    pub failures: Vec<Failure>,
+    /// For each record the binding that took it away, as its place in the chain plus one; 0 = nobody. Empty where every
+    /// record stayed.
+    pub taken_by: Vec<u8>,
     /// Wall time spent inside the plugins' calls, lowering and lifting included.
     pub plugin_nanos: u64,
 }
@@ -85,6 +97,33 @@ pub struct Route {
     /// Matches one of the binding's target patterns.
     pub topic: String,
     pub partition: PartitionChoice,
+    /// Layers of [`ChainResult::edits`] that the router saw: the routed copy has these and no later ones.
+    pub layers: usize,
+}
+
+/// One record that goes to the dead-letter topic instead of the log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DeadRecord {
+    /// Index in the client's batch.
+    pub index: usize,
+    /// The binding, as its place in the chain.
+    pub binding: usize,
+    /// `None`: the plugin rejected it (`tidegate.on.reject`).
+    pub kind: Option<FailureKind>,
+    /// A sentence.
+    pub message: String,
+}
+
+/// A failure that `tidegate.on.error` dealt with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Failure {
+    /// The binding, as its place in the chain.
+    pub binding: usize,
+    pub kind: FailureKind,
+    pub message: String,
+    pub policy: OnError,
+    /// The records it is about, ascending, in the client's indices.
+    pub records: Vec<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

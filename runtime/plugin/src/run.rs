@@ -271,6 +271,7 @@ impl<'a> Run<'a> {
                     record: row_at(rows, start + at as usize),
                     topic,
                     partition,
+                    layers: 0,
                 }),
         );
     }

@@ -140,4 +140,5 @@ pub(crate) struct Description {
     pub(crate) columns: Columns,
     pub(crate) state: State,
     pub(crate) config: Vec<ConfigKey>,
+    pub(crate) writes: Columns,
 }

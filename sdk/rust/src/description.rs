@@ -28,6 +28,7 @@ impl Description {
                 columns: Columns::empty(),
                 state: State::None,
                 config: Vec::new(),
+                writes: Columns::empty(),
             },
         }
     }

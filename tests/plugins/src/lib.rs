@@ -82,6 +82,7 @@ pub fn bind(name: &str, config: &[(&str, &str)]) -> Result<Arc<Binding>, String>
             .collect(),
         limits: Limits::default(),
         on_error: OnError::Reject,
+        ..BindingSpec::default()
     };
     engine()
         .bind(&plugin(name), spec)

@@ -181,6 +181,7 @@ fn description_json(plugin: &Plugin) -> Value {
         columns,
         state,
         config,
+        writes: _,
     } = plugin.description();
     let named = [
         ("key", columns.key),

@@ -109,6 +109,7 @@ impl Partition {
             records,
             side: Side::Consume,
             keep_tombstones: self.topic.config().cleanup_compact,
+            fixed_keys: false,
         })
     }
 

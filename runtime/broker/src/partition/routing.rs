@@ -89,6 +89,7 @@ pub(super) fn process(
         records: &records,
         side: Side::Produce,
         keep_tombstones: topic.config().cleanup_compact,
+        fixed_keys: topic.config().cleanup_compact,
     };
     let mut result = match chain.run(&input) {
         ChainOutcome::Done(result) => result,
@@ -392,6 +393,7 @@ impl Delivery<'_> {
             records: &records,
             side: Side::Produce,
             keep_tombstones: self.target.settings.config().cleanup_compact,
+            fixed_keys: self.target.settings.config().cleanup_compact,
         };
         let result = match chain.run(&input) {
             ChainOutcome::Done(result) => result,

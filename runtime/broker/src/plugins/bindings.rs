@@ -67,6 +67,7 @@ impl BindKey {
             config: self.config.clone(),
             limits: limits.clone(),
             on_error: self.on_error.parse().unwrap_or_default(),
+            ..BindingSpec::default()
         }
     }
 }

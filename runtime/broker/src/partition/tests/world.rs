@@ -342,6 +342,7 @@ fn chain(wasm: &[u8]) -> Chain {
             ..Limits::default()
         },
         on_error: OnError::Reject,
+        ..BindingSpec::default()
     };
     Chain::new(vec![engine.bind(&plugin, spec).expect("the plugin binds")])
 }
