@@ -6,10 +6,11 @@ TIDEGATE := $(CARGO_TARGET_DIR)/release/tidegate
 PYTHON := python3
 PLUGINS := match route
 
-.PHONY: help setup build plugins hostile test test-rust test-plugins test-clients test-faults demo bench check fix clean
+.PHONY: help setup build plugins hostile test test-rust test-plugins test-clients test-faults examples demo bench check fix clean
 
 help:
 	@echo 'make demo      real flights through a filter and a router, counts checked'
+	@echo 'make examples  pipelines from one configuration file each, on real data, counts checked'
 	@echo 'make test      every test: Rust, plugins, Kafka clients, faults'
 	@echo 'make build     the binary, at $(TIDEGATE)'
 	@echo 'make plugins   target/plugins/match.wasm and route.wasm'
@@ -52,6 +53,10 @@ test-faults: plugins hostile
 
 demo: plugins
 	@$(PYTHON) -u examples/flights/demo.py
+
+# Each starts from one configuration file, and counts what it checks.
+examples: plugins
+	@$(PYTHON) -u examples/behaviour/demo.py
 
 # In the release profile, which is built already; the whole takes about ten minutes and wants a quiet machine.
 bench: plugins

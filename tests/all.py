@@ -22,6 +22,7 @@ PHASES = [
     ("test-plugins", False),
     ("test-clients", False),
     ("test-faults", False),
+    ("examples", False),
     ("check", False),
 ]
 CARGO = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")

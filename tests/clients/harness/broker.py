@@ -26,15 +26,19 @@ def free_port():
 
 
 class Broker:
-    """Start, stop, kill and restart; the data directory and the ports stay the same throughout."""
+    """Start, stop, kill and restart; the data directory and the ports stay the same throughout.
 
-    def __init__(self, name="broker", configs=None, wrapper=()):
+    `configs` become a server.properties; or else `config` is the path of a file to start from as it is.
+    """
+
+    def __init__(self, name="broker", configs=None, wrapper=(), config=None):
         self.home = pathlib.Path(tempfile.mkdtemp(prefix=f"tidegate-{name}-"))
         self.data = self.home / "data"
         self.log = self.home / "broker.log"
         self.port = free_port()
         self.admin_port = free_port()
         self.wrapper = list(wrapper)
+        self.config = config
         self.process = None
         self.starts = 0
         self.configs = {
@@ -60,8 +64,9 @@ class Broker:
 
     def start(self, timeout=60.0):
         """Returns once the broker has said that it is ready."""
-        config = self.home / "server.properties"
-        config.write_text("".join(f"{key}={value}\n" for key, value in self.configs.items()))
+        config = self.config or self.home / "server.properties"
+        if not self.config:
+            config.write_text("".join(f"{key}={value}\n" for key, value in self.configs.items()))
         self.starts += 1
         begin = self.log.stat().st_size if self.log.exists() else 0
         with open(self.log, "ab") as log:
