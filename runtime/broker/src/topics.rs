@@ -28,6 +28,8 @@ pub(crate) enum ChainSlot {
 pub(crate) struct TopicChains {
     pub(crate) produce: ChainSlot,
     pub(crate) consume: ChainSlot,
+    /// Runs beside `produce`, without effect.
+    pub(crate) shadow: ChainSlot,
 }
 
 /// A topic's identity, and its settings, which change at a batch boundary.

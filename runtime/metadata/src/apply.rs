@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tidegate_record::PartitionId;
 
 use crate::command::{BrokerSpec, Command, Outcome, Refusal};
-use crate::config::{self, CONSUME_CHAIN, MAX_CONFIGS, PRODUCE_CHAIN};
+use crate::config::{self, CHAINS, DEAD_LETTER_TOPIC, MAX_CONFIGS};
 use crate::image::{Broker, Image, Partition, Topic};
 use crate::placement::{check_assignments, check_count, place};
 use crate::plugins;
@@ -358,8 +358,9 @@ fn check_configs(
             why,
         })?;
     }
-    let bound = [PRODUCE_CHAIN, CONSUME_CHAIN]
+    let bound = CHAINS
         .into_iter()
+        .chain([DEAD_LETTER_TOPIC])
         .find(|name| configs.contains_key(*name));
     if let (true, Some(name)) = (internal, bound) {
         return Err(Refusal::InvalidConfig {

@@ -93,7 +93,7 @@ pub struct PluginVersion {
     pub digest: [u8; 32],
     /// Bytes.
     pub size: u64,
-    /// `filter` or `router`, as the plugin's component says.
+    /// `filter`, `router` or `transform`, as the plugin's component says.
     pub world: String,
     pub uploaded_ms: i64,
     /// Rises with each registration in the cluster.
@@ -152,7 +152,7 @@ impl Image {
     pub fn chains_naming(&self, plugin: &str) -> Vec<(String, ChainSpec)> {
         let mut found = Vec::new();
         for topic in self.topics.values().filter(|topic| !topic.internal) {
-            for name in [config::PRODUCE_CHAIN, config::CONSUME_CHAIN] {
+            for name in config::CHAINS {
                 let Some(value) = topic
                     .configs
                     .get(name)

@@ -7,12 +7,12 @@ use crate::binding::{
     ChainEntry, PluginRef, parse_chain, validate_plugin_name, validate_plugin_version,
 };
 use crate::command::{Outcome, Refusal};
-use crate::config::{CONSUME_CHAIN, PRODUCE_CHAIN};
+use crate::config::{CHAINS, CONSUME_CHAIN};
 use crate::image::{Image, PluginName, PluginVersion};
 
 /// Most versions kept under one name; older ones are removed by hand.
 const MAX_VERSIONS: usize = 1000;
-const WORLDS: [&str; 2] = ["filter", "router"];
+const WORLDS: [&str; 3] = ["filter", "router", "transform"];
 
 pub(crate) struct Upload {
     pub(crate) digest: [u8; 32],
@@ -116,12 +116,12 @@ pub(crate) fn set_latest(image: &mut Image, name: &str, version: &str) -> Result
     Ok(Outcome::Done)
 }
 
-/// Checks that the plugins of both chains are there and may stand where they are put.
+/// Checks that the plugins of all chains are there and may stand where they are put.
 pub(crate) fn check_chains(
     image: &Image,
     configs: &BTreeMap<String, String>,
 ) -> Result<(), Refusal> {
-    for name in [PRODUCE_CHAIN, CONSUME_CHAIN] {
+    for name in CHAINS {
         let Some(value) = configs.get(name) else {
             continue;
         };
@@ -173,7 +173,7 @@ fn check_nothing_lost(before: &Image, after: &Image, plugin: &str) -> Result<(),
         .values()
         .map(|topic| (topic.name.as_str(), &topic.configs));
     for (holder, configs) in topics.chain(broker) {
-        for name in [PRODUCE_CHAIN, CONSUME_CHAIN] {
+        for name in CHAINS {
             let chain = configs.get(name).and_then(|value| parse_chain(value).ok());
             let lost = chain.unwrap_or_default().0.into_iter().any(|entry| {
                 entry.plugin.name == plugin
@@ -194,7 +194,7 @@ fn check_nothing_lost(before: &Image, after: &Image, plugin: &str) -> Result<(),
 }
 
 fn image_names(configs: &BTreeMap<String, String>, plugin: &str) -> bool {
-    [PRODUCE_CHAIN, CONSUME_CHAIN]
+    CHAINS
         .iter()
         .filter_map(|name| parse_chain(configs.get(*name)?).ok())
         .any(|chain| chain.iter().any(|entry| entry.plugin.name == plugin))

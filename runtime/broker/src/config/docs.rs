@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use tidegate_metadata::config::{Check, ConfigType, broker_defs, topic_defs};
+use tidegate_metadata::config::{Check, ConfigType, LimitDef, broker_defs, limit_defs, topic_defs};
 
 use super::own_keys;
 
@@ -52,8 +52,8 @@ topic.orders.tidegate.plugin.match.op=contains
 topic.orders.tidegate.plugin.match.value=error
 ```
 
-`tidegate.produce.chain`, `tidegate.consume.chain`, `tidegate.on.error` and `tidegate.plugin.<alias>.<key>` at the top of the
-file are every topic's defaults.
+Every topic config that starts with `tidegate.` (chains, policies, `tidegate.plugin.<alias>.<key>`, `tidegate.limit.<alias>.<name>`)
+is at the top of the file every topic's default.
 "#;
 
 fn page() -> String {
@@ -102,10 +102,31 @@ fn page() -> String {
         out.pop();
         let _ = writeln!(out, " {} |", synonyms.join(", "));
     }
-    out.push_str(
-        "| `tidegate.plugin.<alias>.<key>` | string | | Setting `key` of the plugin that stands as `alias` in a chain; \
-         `tidegate plugin show NAME` lists them. | the same |\n",
-    );
+    for (name, kind, meaning) in [
+        (
+            "tidegate.plugin.<alias>.<key>",
+            "string",
+            "Setting `key` of the plugin that stands as `alias` in a chain; `tidegate plugin show NAME` lists them.",
+        ),
+        (
+            "tidegate.on.error.<alias>",
+            "string",
+            "`tidegate.on.error` for one alias, instead of the topic's.",
+        ),
+        (
+            "tidegate.on.reject.<alias>",
+            "string",
+            "`tidegate.on.reject` for one alias, instead of the topic's.",
+        ),
+    ] {
+        let _ = writeln!(out, "| `{name}` | {kind} | | {meaning} | the same |");
+    }
+    for limit in limit_defs() {
+        let name = format!("tidegate.limit.<alias>.{}", limit.name);
+        row(&mut out, &name, LimitDef::KIND, "", limit.check, limit.doc);
+        out.pop();
+        let _ = writeln!(out, " the same, else `tidegate.plugins.{}` |", limit.name);
+    }
     out
 }
 

@@ -96,7 +96,7 @@ static KEYS: &[OwnKey] = keys![
 
 #[cfg(test)]
 mod tests {
-    use tidegate_metadata::config::{broker_defs, topic_def};
+    use tidegate_metadata::config::{LimitDef, broker_defs, limit_defs, topic_def};
 
     use super::*;
 
@@ -119,6 +119,20 @@ mod tests {
             assert!(topic_def(key.name).is_none(), "{}", key.name);
             // `tidegate.plugin.<alias>.<key>` belongs to the plugins themselves.
             assert!(!key.name.starts_with("tidegate.plugin."), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn every_limit_of_a_binding_has_a_default_for_all() {
+        for limit in limit_defs() {
+            let name = format!("tidegate.plugins.{}", limit.name);
+            let key = own_key(&name).unwrap_or_else(|| panic!("{name} is missing"));
+            assert_eq!((key.kind, key.doc), (LimitDef::KIND, limit.doc), "{name}");
+            assert_eq!(
+                format!("{:?}", key.check),
+                format!("{:?}", limit.check),
+                "{name}"
+            );
         }
     }
 }

@@ -1,14 +1,15 @@
 //! The bindings of this broker: made once for each stand of a plugin in a topic's chain, found by what they are made of.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tidegate_metadata::Image;
 use tidegate_metadata::binding::{ChainEntry, ChainSpec};
-use tidegate_metadata::config::TopicConfig;
-use tidegate_plugin::{Binding, BindingSpec, Chain, Digest, Limits, Side};
+use tidegate_metadata::config::{AliasSettings, TopicConfig};
+use tidegate_plugin::{Binding, BindingSpec, Chain, Digest, Limits, OnError};
 
+use super::limits;
 use crate::topics::{ChainSlot, TopicChains};
 
 /// A binding that no chain wants is kept for this long: a check makes it a moment before the change commits.
@@ -16,16 +17,45 @@ const KEPT_UNWANTED: Duration = Duration::from_secs(60);
 /// A binding that could not be made is tried again after this long.
 const RETRY_AFTER: Duration = Duration::from_secs(15);
 
+/// Which of a topic's chains a plugin stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Place {
+    Produce,
+    Consume,
+    /// Beside the produce chain, without effect.
+    Shadow,
+}
+
+impl Place {
+    pub(crate) const ALL: [Place; 3] = [Place::Produce, Place::Consume, Place::Shadow];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Place::Produce => "produce",
+            Place::Consume => "consume",
+            Place::Shadow => "shadow",
+        }
+    }
+
+    pub(super) fn chain(self, config: &TopicConfig) -> &ChainSpec {
+        match self {
+            Place::Produce => &config.produce_chain,
+            Place::Consume => &config.consume_chain,
+            Place::Shadow => &config.shadow_chain,
+        }
+    }
+}
+
 /// Everything that makes a binding what it is. Two topics never share one: instances, limits and counters are a
 /// topic's own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct BindKey {
     pub(super) topic: String,
-    consume: bool,
+    pub(super) place: Place,
     pub(super) alias: String,
     pub(super) digest: [u8; 32],
-    config: BTreeMap<String, String>,
-    on_error: String,
+    /// With the topic's policies filled in.
+    pub(super) settings: AliasSettings,
 }
 
 /// A chain's entries with what they mean in one image.
@@ -53,47 +83,53 @@ struct Ready {
 }
 
 impl BindKey {
-    pub(super) fn side(&self) -> Side {
-        if self.consume {
-            Side::Consume
-        } else {
-            Side::Produce
-        }
-    }
-
     pub(super) fn spec(&self, limits: &Limits) -> BindingSpec {
+        let settings = &self.settings;
+        let on_error = settings.on_error.as_deref().and_then(|p| p.parse().ok());
         BindingSpec {
             alias: self.alias.clone(),
-            config: self.config.clone(),
-            limits: limits.clone(),
-            on_error: self.on_error.parse().unwrap_or_default(),
+            config: settings.plugin.clone(),
+            limits: limits::overridden(limits, &settings.limits),
+            on_error: match (self.place, on_error.unwrap_or_default()) {
+                // Nobody would resume what has no effect.
+                (Place::Shadow, OnError::Pause) => OnError::Reject,
+                (_, policy) => policy,
+            },
+            on_reject: settings
+                .on_reject
+                .as_deref()
+                .and_then(|p| p.parse().ok())
+                .unwrap_or_default(),
             ..BindingSpec::default()
         }
     }
 }
 
-/// What stands in a topic's chain of one side. The error is a sentence: a plugin is not uploaded.
+/// What stands in one of a topic's chains. The error is a sentence: a plugin is not uploaded.
 pub(super) fn stands(
     topic: &str,
     config: &TopicConfig,
-    side: Side,
+    place: Place,
     image: &Image,
 ) -> Result<Vec<Stand>, String> {
     let stand = |entry: &ChainEntry| {
         let found = image
             .resolve_plugin(&entry.plugin)
             .ok_or_else(|| absent(entry, image))?;
+        let alias = entry.alias.clone();
+        let own = config.aliases.get(&alias).cloned().unwrap_or_default();
         let key = BindKey {
             topic: topic.to_owned(),
-            consume: side == Side::Consume,
-            alias: entry.alias.clone(),
+            place,
             digest: found.plugin.digest,
-            config: config
-                .plugin_config
-                .get(&entry.alias)
-                .cloned()
-                .unwrap_or_default(),
-            on_error: config.on_error.clone(),
+            settings: AliasSettings {
+                on_error: Some(config.error_policy(&alias).to_owned()),
+                // Rejections refuse nothing on the consume side: there is nobody to tell.
+                on_reject: (place != Place::Consume)
+                    .then(|| config.reject_policy(&alias).to_owned()),
+                ..own
+            },
+            alias,
         };
         Ok(Stand {
             key,
@@ -102,14 +138,22 @@ pub(super) fn stands(
             world: found.plugin.world.clone(),
         })
     };
-    chain(config, side).iter().map(stand).collect()
+    place.chain(config).iter().map(stand).collect()
 }
 
-pub(super) fn chain(config: &TopicConfig, side: Side) -> &ChainSpec {
-    match side {
-        Side::Produce => &config.produce_chain,
-        Side::Consume => &config.consume_chain,
-    }
+/// All of a topic's chains together.
+pub(super) fn all_stands(
+    topic: &str,
+    config: &TopicConfig,
+    image: &Image,
+) -> Result<Vec<Stand>, String> {
+    let chains = Place::ALL.map(|place| stands(topic, config, place, image));
+    Ok(chains
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()?
+        .into_iter()
+        .flatten()
+        .collect())
 }
 
 impl Bindings {
@@ -170,22 +214,29 @@ impl Bindings {
         config: &TopicConfig,
         image: &Image,
     ) -> (TopicChains, bool) {
-        let (produce, missing) = self.slot(topic, config, Side::Produce, image);
-        let (consume, more) = self.slot(topic, config, Side::Consume, image);
-        (TopicChains { produce, consume }, missing || more)
+        let slot = |place| self.slot(topic, config, place, image);
+        let (produce, no_produce) = slot(Place::Produce);
+        let (consume, no_consume) = slot(Place::Consume);
+        let (shadow, no_shadow) = slot(Place::Shadow);
+        let chains = TopicChains {
+            produce,
+            consume,
+            shadow,
+        };
+        (chains, no_produce || no_consume || no_shadow)
     }
 
     fn slot(
         &self,
         topic: &str,
         config: &TopicConfig,
-        side: Side,
+        place: Place,
         image: &Image,
     ) -> (ChainSlot, bool) {
-        if chain(config, side).is_empty() {
+        if place.chain(config).is_empty() {
             return (ChainSlot::None, false);
         }
-        let stands = match stands(topic, config, side, image) {
+        let stands = match stands(topic, config, place, image) {
             Ok(stands) => stands,
             Err(why) => return (ChainSlot::Unavailable(why), false),
         };

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use tidegate_metadata::config::TopicConfig;
 use tidegate_metadata::{Command, Image, Refusal, apply};
-use tidegate_plugin::Side;
 
-use super::bindings::{BindKey, Stand, stands};
+use super::bindings::{BindKey, Place, Stand, all_stands, stands};
 use super::rules::{self, Router, Routers};
 use super::{PLUGINS_TOPIC, PluginService};
 use crate::broker::Broker;
@@ -61,7 +60,9 @@ impl PluginService {
         validate_only: bool,
     ) -> Result<(), String> {
         let chained = |config: &TopicConfig| {
-            !config.produce_chain.is_empty() || !config.consume_chain.is_empty()
+            Place::ALL
+                .iter()
+                .any(|place| !place.chain(config).is_empty())
         };
         if !plan.changed.values().any(chained) {
             return Ok(());
@@ -151,17 +152,15 @@ impl PluginService {
         topic: &str,
         config: &TopicConfig,
     ) -> Result<(), String> {
-        for side in [Side::Produce, Side::Consume] {
-            for stand in stands(topic, config, side, &plan.image)? {
-                if side == Side::Consume && stand.world == "router" {
-                    return Err(format!(
-                        "`{}` is a router and cannot stand in tidegate.consume.chain: routers in a consume chain are \
-                         only for views",
-                        stand.entry.plugin
-                    ));
-                }
-                self.make(broker, &stand)?;
+        for stand in all_stands(topic, config, &plan.image)? {
+            if stand.key.place == Place::Consume && stand.world == "router" {
+                return Err(format!(
+                    "`{}` is a router and cannot stand in tidegate.consume.chain: routers in a consume chain are \
+                     only for views",
+                    stand.entry.plugin
+                ));
             }
+            self.make(broker, &stand)?;
         }
         Ok(())
     }
@@ -197,7 +196,7 @@ impl PluginService {
         config: &TopicConfig,
     ) -> Vec<Router> {
         let is_router = |stand: &Stand| stand.world == "router";
-        stands(topic, config, Side::Produce, &plan.image)
+        stands(topic, config, Place::Produce, &plan.image)
             .unwrap_or_default()
             .iter()
             .filter(|stand| is_router(stand))
@@ -223,7 +222,7 @@ impl PluginService {
             ));
         }
         let config = self.resolve(&plan.image, &BTreeMap::new())?;
-        let has_router = stands(first, &config, Side::Produce, &plan.image)?
+        let has_router = stands(first, &config, Place::Produce, &plan.image)?
             .iter()
             .any(|stand| stand.world == "router");
         match has_router {
@@ -271,15 +270,8 @@ fn affected(command: &Command) -> Affected<'_> {
 }
 
 fn keys_of(topic: &str, config: &TopicConfig, image: &Image) -> Result<Vec<BindKey>, String> {
-    let mut keys = Vec::new();
-    for side in [Side::Produce, Side::Consume] {
-        keys.extend(
-            stands(topic, config, side, image)?
-                .into_iter()
-                .map(|stand| stand.key),
-        );
-    }
-    Ok(keys)
+    let stands = all_stands(topic, config, image)?;
+    Ok(stands.into_iter().map(|stand| stand.key).collect())
 }
 
 async fn create_target(broker: &Arc<Broker>, name: String) -> Result<(), String> {

@@ -8,6 +8,7 @@ mod bindings;
 mod check;
 mod chunk;
 mod declare;
+mod limits;
 mod prepare;
 mod report;
 mod rules;

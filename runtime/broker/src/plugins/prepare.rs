@@ -6,10 +6,9 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tidegate_metadata::Image;
-use tidegate_plugin::Side;
 
 use super::PluginService;
-use super::bindings::{BindKey, Stand, stands};
+use super::bindings::{BindKey, Place, Stand, stands};
 use crate::broker::Broker;
 
 /// How often failed bindings are tried again and unwanted ones let go.
@@ -47,7 +46,7 @@ impl PluginService {
         self.bindings.evict(&wanted) && complete
     }
 
-    /// Both sides of a topic; sides that name what is not uploaded are left out.
+    /// All chains of a topic; those that name what is not uploaded are left out.
     pub(super) fn stands_of(&self, image: &Image, topic: &str) -> Vec<Stand> {
         let Some(config) = image
             .topic(topic)
@@ -55,9 +54,9 @@ impl PluginService {
         else {
             return Vec::new();
         };
-        [Side::Produce, Side::Consume]
+        Place::ALL
             .into_iter()
-            .filter_map(|side| stands(topic, &config, side, image).ok())
+            .filter_map(|place| stands(topic, &config, place, image).ok())
             .flatten()
             .collect()
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_plugin::{BindingStats, Digest, Plugin, Side};
+use tidegate_plugin::{BindingStats, Digest, Plugin};
 
 use super::PluginService;
 use super::bindings::Stand;
@@ -12,7 +12,7 @@ use crate::broker::Broker;
 #[derive(Clone, Debug)]
 pub(crate) struct BindingReport {
     pub(crate) topic: String,
-    /// `produce` or `consume`.
+    /// `produce`, `consume` or `shadow`.
     pub(crate) side: &'static str,
     pub(crate) alias: String,
     pub(crate) plugin: String,
@@ -59,12 +59,8 @@ impl PluginService {
     }
 
     fn report(&self, stand: Stand) -> BindingReport {
-        let side = match stand.key.side() {
-            Side::Produce => "produce",
-            Side::Consume => "consume",
-        };
         BindingReport {
-            side,
+            side: stand.key.place.name(),
             stats: self
                 .bindings
                 .peek(&stand.key)

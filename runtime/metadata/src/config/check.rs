@@ -2,6 +2,7 @@
 
 use super::ConfigType;
 use crate::binding::parse_chain;
+use crate::topic_name::validate_topic_name;
 
 /// A condition beyond the type.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +17,8 @@ pub enum Check {
     EachOf(&'static [&'static str]),
     /// A plugin chain.
     Chain,
-    /// `tidegate.on.error`.
-    OnError,
+    /// A topic's name, or nothing.
+    TopicName,
 }
 
 impl Check {
@@ -40,12 +41,9 @@ impl Check {
                 .split(',')
                 .try_for_each(|element| one_of(element.trim(), allowed)),
             Check::Chain => parse_chain(value).map(|_| ()),
-            Check::OnError => match value {
-                "dead-letter" | "pause" => Err(format!(
-                    "`{value}` is not served by this version yet; use reject, drop or pass"
-                )),
-                _ => one_of(value, &["reject", "drop", "pass"]),
-            },
+            Check::TopicName if value.is_empty() => Ok(()),
+            Check::TopicName => validate_topic_name(value)
+                .map_err(|why| format!("`{}` is not a topic's name: {why}", shorten(value))),
             Check::Any | Check::AtLeast(_) | Check::Between(..) | Check::Fraction => Ok(()),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::resolve::from_broker;
-use super::{ConfigType, PLUGIN_PREFIX, broker_defs, lookup, plugin_key, topic_def, topic_defs};
+use super::{ConfigType, alias_config, broker_defs, lookup, topic_def, topic_defs};
 
 /// Where a value comes from; `code` is DescribeConfigs' number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct DescribedSynonym {
     pub source: ConfigSource,
 }
 
-/// All configs of a topic, by name: the table, and the plugin settings that are set anywhere.
+/// All configs of a topic, by name: the table, and those about an alias that are set anywhere.
 pub fn describe_topic(
     topic: &BTreeMap<String, String>,
     dynamic: &BTreeMap<String, String>,
@@ -57,7 +57,7 @@ pub fn describe_topic(
             layer
                 .keys()
                 .map(String::as_str)
-                .filter(|name| plugin_key(name).is_some()),
+                .filter(|name| alias_config(name).is_some()),
         );
     }
     names.sort_unstable();
@@ -151,7 +151,14 @@ fn topic_config(
             let named = def.synonyms.last().map_or(name, |synonym| synonym.name);
             synonyms.push(synonym(named, def.default, ConfigSource::Default));
         }
-        None => synonyms.extend(layers(name, None, dynamic, file)),
+        None => {
+            synonyms.extend(layers(name, None, dynamic, file));
+            // An alias without a policy of its own has the topic's.
+            let general = alias_config(name).and_then(|found| found.fallback());
+            if let Some(general) = general.and_then(|g| topic_config(g, topic, dynamic, file)) {
+                synonyms.extend(general.synonyms);
+            }
+        }
     }
     Some(described(
         name,
@@ -193,7 +200,6 @@ fn described(
     read_only: bool,
     synonyms: Vec<DescribedSynonym>,
 ) -> DescribedConfig {
-    debug_assert!(!name.is_empty() && name != PLUGIN_PREFIX);
     let strongest = synonyms.first();
     DescribedConfig {
         name: name.to_owned(),
@@ -237,6 +243,34 @@ mod tests {
         assert_eq!(find("max.message.bytes").source, ConfigSource::StaticBroker);
         assert_eq!(find("tidegate.plugin.m.k").value.as_deref(), Some("v"));
         assert_eq!(find("cleanup.policy").source, ConfigSource::Default);
+    }
+
+    #[test]
+    fn an_alias_without_a_policy_has_the_topics() {
+        let all = describe_topic(
+            &map(&[
+                ("tidegate.on.error.m", "drop"),
+                ("tidegate.limit.m.instances", "3"),
+            ]),
+            &map(&[]),
+            &map(&[("tidegate.on.error", "pass")]),
+        );
+        let find = |name: &str| all.iter().find(|c| c.name == name).unwrap();
+        let own = find("tidegate.on.error.m");
+        let told: Vec<_> = own
+            .synonyms
+            .iter()
+            .map(|s| (s.name.as_str(), s.value.as_str()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("tidegate.on.error.m", "drop"),
+                ("tidegate.on.error", "pass"),
+                ("tidegate.on.error", "reject")
+            ]
+        );
+        assert_eq!(find("tidegate.limit.m.instances").kind, ConfigType::Int);
     }
 
     #[test]

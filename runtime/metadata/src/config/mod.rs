@@ -4,6 +4,7 @@
 //! broker's configuration file (both under the broker's name for the setting, or the same name for
 //! `tidegate.*`), and the default in the table.
 
+mod alias;
 mod broker_table;
 mod check;
 mod describe;
@@ -12,18 +13,31 @@ mod topic_table;
 
 use std::borrow::Cow;
 
+pub use alias::{
+    AliasConfig, ERROR_POLICIES, LIMIT_PREFIX, LimitDef, REJECT_POLICIES, alias_config, limit_defs,
+    plugin_key,
+};
 pub use broker_table::{BrokerConfigDef, broker_defs};
 pub use check::Check;
 pub use describe::{
     ConfigSource, DescribedConfig, DescribedSynonym, describe_broker, describe_topic, list_append,
     list_subtract,
 };
-pub use resolve::{InvalidConfig, TopicConfig};
+pub use resolve::{AliasSettings, InvalidConfig, TopicConfig};
 pub use topic_table::topic_defs;
 
 pub const PRODUCE_CHAIN: &str = "tidegate.produce.chain";
 pub const CONSUME_CHAIN: &str = "tidegate.consume.chain";
+pub const SHADOW_CHAIN: &str = "tidegate.shadow.chain";
+/// The three configs that put plugins into place.
+pub const CHAINS: [&str; 3] = [PRODUCE_CHAIN, CONSUME_CHAIN, SHADOW_CHAIN];
+/// The policy of every alias that has none of its own under `tidegate.on.error.<alias>`.
 pub const ON_ERROR: &str = "tidegate.on.error";
+/// As [`ON_ERROR`], of rejected records.
+pub const ON_REJECT: &str = "tidegate.on.reject";
+pub const DEAD_LETTER_TOPIC: &str = "tidegate.dead.letter.topic";
+pub const COMPACTION_TOMBSTONES: &str = "tidegate.compaction.tombstones";
+pub const COMPACTION_REWRITE_KEYS: &str = "tidegate.compaction.rewrite.keys";
 /// What a plugin's own settings start with: `tidegate.plugin.<alias>.<key>`.
 pub const PLUGIN_PREFIX: &str = "tidegate.plugin.";
 
@@ -35,12 +49,7 @@ pub const MAX_NAME_LEN: usize = 256;
 pub const MAX_CONFIGS: usize = 512;
 
 /// Config names of the plugin contract that this version does not serve yet.
-const NOT_YET: [&str; 4] = [
-    "tidegate.dead.letter.topic",
-    "tidegate.view.of",
-    "tidegate.view.route",
-    "tidegate.shadow.chain",
-];
+const NOT_YET: [&str; 2] = ["tidegate.view.of", "tidegate.view.route"];
 
 /// Kafka's config types, as DescribeConfigs reports them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,17 +97,17 @@ pub struct Synonym {
     pub scale: i64,
 }
 
-/// A config as a name finds it: from the table, or a plugin's own.
+/// A config as a name finds it: from the table, or about an alias.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConfigView {
     pub name: String,
     pub kind: ConfigType,
-    /// `None` where the plugin knows the default.
+    /// `None` where the plugin, the topic's policy or the broker's limits give the default.
     pub default: Option<&'static str>,
     pub doc: Cow<'static, str>,
 }
 
-/// Finds a topic config by name, also `tidegate.plugin.<alias>.<key>`.
+/// Finds a topic config by name, also those about one alias.
 pub fn lookup(name: &str) -> Option<ConfigView> {
     if let Some(def) = topic_def(name) {
         return Some(ConfigView {
@@ -108,26 +117,18 @@ pub fn lookup(name: &str) -> Option<ConfigView> {
             doc: Cow::Borrowed(def.doc),
         });
     }
-    let (alias, key) = plugin_key(name)?;
+    let found = alias_config(name)?;
     Some(ConfigView {
         name: name.to_owned(),
-        kind: ConfigType::String,
+        kind: found.kind(),
         default: None,
-        doc: Cow::Owned(format!(
-            "Setting `{key}` of the plugin that stands as `{alias}` in a chain."
-        )),
+        doc: Cow::Owned(found.doc()),
     })
 }
 
 /// Finds a topic config of the table by name.
 pub fn topic_def(name: &str) -> Option<&'static ConfigDef> {
     topic_defs().iter().find(|def| def.name == name)
-}
-
-/// Splits `tidegate.plugin.<alias>.<key>`; `None` when the name is not of that form.
-pub fn plugin_key(name: &str) -> Option<(&str, &str)> {
-    let (alias, key) = name.strip_prefix(PLUGIN_PREFIX)?.split_once('.')?;
-    (crate::binding::validate_plugin_name(alias).is_ok() && !key.is_empty()).then_some((alias, key))
 }
 
 /// Checks one topic config; the error is a sentence. Whether a chain's plugins exist is checked when
@@ -137,16 +138,16 @@ pub fn validate_topic_config(name: &str, value: &str) -> Result<(), String> {
     if let Some(def) = topic_def(name) {
         return def.check.validate(def.kind, value);
     }
-    if plugin_key(name).is_some() {
-        return Ok(());
+    match alias_config(name) {
+        Some(found) => found.check().validate(found.kind(), value),
+        None => Err(unknown_topic_config(name)),
     }
-    Err(unknown_topic_config(name))
 }
 
 /// Checks a cluster-wide dynamic broker config; the error is a sentence.
 pub fn validate_dynamic_broker_config(name: &str, value: &str) -> Result<(), String> {
     check_size(name, value)?;
-    if name.starts_with("tidegate.") && (topic_def(name).is_some() || plugin_key(name).is_some()) {
+    if name.starts_with("tidegate.") && lookup(name).is_some() {
         return validate_topic_config(name, value);
     }
     match broker_defs().iter().find(|def| def.name == name) {
@@ -159,13 +160,15 @@ pub fn validate_dynamic_broker_config(name: &str, value: &str) -> Result<(), Str
 }
 
 /// Checks a broker config from a configuration file, dynamic or not. `Ok(false)`: the name is not
-/// known here, which a file is allowed to hold.
+/// known here, which a file is allowed to hold unless it is one of Tidegate's: a policy that does
+/// not hold for a typing error would let records past a validator.
 pub fn validate_static_broker_config(name: &str, value: &str) -> Result<bool, String> {
     if name.starts_with("tidegate.") && lookup(name).is_some() {
         return validate_topic_config(name, value).map(|()| true);
     }
     match broker_defs().iter().find(|def| def.name == name) {
         Some(def) => def.check.validate(def.kind, value).map(|()| true),
+        None if name.starts_with("tidegate.") => Err(unknown_topic_config(name)),
         None => Ok(false),
     }
 }
@@ -184,8 +187,8 @@ fn unknown_topic_config(name: &str) -> String {
     if NOT_YET.contains(&name) {
         return format!("`{name}` is not served by this version yet");
     }
-    if name.starts_with(PLUGIN_PREFIX) {
-        return format!("`{name}` is not of the form `tidegate.plugin.<name or alias>.<key>`");
+    if let Some(sentence) = alias::unknown(name) {
+        return sentence;
     }
     match nearest(name) {
         Some(near) => format!("unknown topic config `{name}`; did you mean `{near}`?"),
@@ -287,22 +290,24 @@ mod tests {
     }
 
     #[test]
-    fn policies_of_later_versions_are_refused_as_such() {
-        for policy in ["reject", "drop", "pass"] {
+    fn policies_are_one_of_their_names() {
+        for policy in ["reject", "drop", "pass", "dead-letter", "pause"] {
             assert_eq!(validate_topic_config(ON_ERROR, policy), Ok(()));
         }
-        for policy in ["dead-letter", "pause"] {
-            assert!(
-                validate_topic_config(ON_ERROR, policy)
-                    .unwrap_err()
-                    .contains("yet")
-            );
+        for policy in ["refuse", "dead-letter", "drop"] {
+            assert_eq!(validate_topic_config(ON_REJECT, policy), Ok(()));
         }
-        assert!(
-            validate_topic_config(ON_ERROR, "explode")
-                .unwrap_err()
-                .contains("one of")
-        );
+        for (name, value) in [
+            (ON_ERROR, "explode"),
+            (ON_REJECT, "pause"),
+            (COMPACTION_TOMBSTONES, "drop"),
+        ] {
+            let why = validate_topic_config(name, value).unwrap_err();
+            assert!(why.contains("one of"), "{why}");
+        }
+        let why = validate_topic_config(DEAD_LETTER_TOPIC, "a b").unwrap_err();
+        assert!(why.contains("topic"), "{why}");
+        assert_eq!(validate_topic_config(DEAD_LETTER_TOPIC, ""), Ok(()));
     }
 
     #[test]
@@ -331,5 +336,14 @@ mod tests {
             Ok(true)
         );
         assert!(validate_static_broker_config("num.partitions", "x").is_err());
+        assert!(
+            validate_static_broker_config("tidegate.on.eror", "drop")
+                .unwrap_err()
+                .contains("tidegate.on.error")
+        );
+        assert_eq!(
+            validate_static_broker_config("tidegate.limit.m.deadline.ms", "5"),
+            Ok(true)
+        );
     }
 }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::check::boolean;
-use super::{CONSUME_CHAIN, ConfigDef, ON_ERROR, PRODUCE_CHAIN, plugin_key, topic_def};
+use super::{
+    AliasConfig, COMPACTION_REWRITE_KEYS, COMPACTION_TOMBSTONES, CONSUME_CHAIN, ConfigDef,
+    DEAD_LETTER_TOPIC, ON_ERROR, ON_REJECT, PRODUCE_CHAIN, SHADOW_CHAIN, alias_config, topic_def,
+};
 use crate::binding::{ChainSpec, parse_chain};
 
 /// What a topic's configs come to: its own over the broker's over the defaults.
@@ -38,10 +41,30 @@ pub struct TopicConfig {
     pub unclean_leader_election: bool,
     pub produce_chain: ChainSpec,
     pub consume_chain: ChainSpec,
-    /// `reject`, `drop` or `pass`.
+    /// Runs beside the produce chain; its verdicts are compared, never applied.
+    pub shadow_chain: ChainSpec,
+    /// `reject`, `drop`, `pass`, `dead-letter` or `pause`, for aliases without a policy of their own.
     pub on_error: String,
-    /// Settings by alias, then key. Aliases that stand in no chain are kept: they may come first.
-    pub plugin_config: BTreeMap<String, BTreeMap<String, String>>,
+    /// `refuse`, `dead-letter` or `drop`, for aliases without a policy of their own.
+    pub on_reject: String,
+    pub dead_letter_topic: Option<String>,
+    /// Filters and transforms see tombstones of a compacted topic like all other records.
+    pub compaction_filters_tombstones: bool,
+    /// A transform may replace keys of a compacted topic.
+    pub compaction_rewrites_keys: bool,
+    /// What is set for single aliases. Aliases that stand in no chain are kept: they may come first.
+    pub aliases: BTreeMap<String, AliasSettings>,
+}
+
+/// What is set for one alias of a topic's chains.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct AliasSettings {
+    /// The plugin's own settings by key.
+    pub plugin: BTreeMap<String, String>,
+    pub on_error: Option<String>,
+    pub on_reject: Option<String>,
+    /// Limits by their names, where they differ from the broker's.
+    pub limits: BTreeMap<&'static str, u64>,
 }
 
 /// A stored or file-given value that is not valid. Nothing falls back to a default silently: a chain
@@ -92,9 +115,37 @@ impl TopicConfig {
             unclean_leader_election: of.boolean("unclean.leader.election.enable")?,
             produce_chain: of.chain(PRODUCE_CHAIN)?,
             consume_chain: of.chain(CONSUME_CHAIN)?,
+            shadow_chain: of.chain(SHADOW_CHAIN)?,
             on_error: of.text(ON_ERROR)?,
-            plugin_config: of.plugin_config(),
+            on_reject: of.text(ON_REJECT)?,
+            dead_letter_topic: Some(of.text(DEAD_LETTER_TOPIC)?).filter(|name| !name.is_empty()),
+            compaction_filters_tombstones: of.text(COMPACTION_TOMBSTONES)? == "filter",
+            compaction_rewrites_keys: of.boolean(COMPACTION_REWRITE_KEYS)?,
+            aliases: of.aliases()?,
         })
+    }
+
+    /// What becomes of records on which the plugin that stands as `alias` fails.
+    pub fn error_policy(&self, alias: &str) -> &str {
+        let own = self.aliases.get(alias).and_then(|a| a.on_error.as_deref());
+        own.unwrap_or(&self.on_error)
+    }
+
+    /// What becomes of records that the plugin that stands as `alias` rejects.
+    pub fn reject_policy(&self, alias: &str) -> &str {
+        let own = self.aliases.get(alias).and_then(|a| a.on_reject.as_deref());
+        own.unwrap_or(&self.on_reject)
+    }
+
+    /// Records without a value pass by filters and transforms: dropping one would change what
+    /// compaction means.
+    pub fn tombstones_bypass(&self) -> bool {
+        self.cleanup_compact && !self.compaction_filters_tombstones
+    }
+
+    /// No transform may replace a key: on a compacted topic another key is another record.
+    pub fn keys_fixed(&self) -> bool {
+        self.cleanup_compact && !self.compaction_rewrites_keys
     }
 }
 
@@ -184,17 +235,37 @@ impl Layers<'_> {
         })
     }
 
-    fn plugin_config(&self) -> BTreeMap<String, BTreeMap<String, String>> {
-        let mut settings: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    fn aliases(&self) -> Result<BTreeMap<String, AliasSettings>, InvalidConfig> {
+        let mut all: BTreeMap<String, AliasSettings> = BTreeMap::new();
         for (name, value) in self.broker.iter().chain(self.topic) {
-            if let Some((alias, key)) = plugin_key(name) {
-                settings
-                    .entry(alias.to_owned())
-                    .or_default()
-                    .insert(key.to_owned(), value.clone());
+            let Some(found) = alias_config(name) else {
+                continue;
+            };
+            let refuse = |why: String| InvalidConfig {
+                name: name.clone(),
+                why,
+            };
+            found
+                .check()
+                .validate(found.kind(), value)
+                .map_err(refuse)?;
+            let trimmed = value.trim();
+            let settings = all.entry(found.alias().to_owned()).or_default();
+            match found {
+                AliasConfig::Setting { key, .. } => {
+                    settings.plugin.insert(key.to_owned(), value.clone());
+                }
+                AliasConfig::OnError { .. } => settings.on_error = Some(trimmed.to_owned()),
+                AliasConfig::OnReject { .. } => settings.on_reject = Some(trimmed.to_owned()),
+                AliasConfig::Limit { limit, .. } => {
+                    let number = trimmed
+                        .parse()
+                        .map_err(|_| refuse("it is no number".into()))?;
+                    settings.limits.insert(limit.name, number);
+                }
             }
         }
-        settings
+        Ok(all)
     }
 }
 
@@ -220,7 +291,11 @@ mod tests {
         assert_eq!((config.flush_messages, config.flush_ms), (None, None));
         assert_eq!(config.min_insync_replicas, 1);
         assert!(config.produce_chain.is_empty() && config.consume_chain.is_empty());
-        assert_eq!(config.on_error, "reject");
+        assert_eq!(
+            (config.on_error.as_str(), config.on_reject.as_str()),
+            ("reject", "refuse")
+        );
+        assert!(config.shadow_chain.is_empty() && config.dead_letter_topic.is_none());
     }
 
     #[test]
@@ -255,11 +330,54 @@ mod tests {
         let config = TopicConfig::resolve(&topic, &broker).unwrap();
         assert_eq!(config.produce_chain.to_string(), "match");
         assert_eq!(
-            config.plugin_config["match"],
+            config.aliases["match"].plugin,
             map(&[("field", "value"), ("op", "equals")])
         );
-        assert_eq!(config.plugin_config["other"], map(&[("a.b", "c")]));
+        assert_eq!(config.aliases["other"].plugin, map(&[("a.b", "c")]));
         assert!(config.cleanup_compact && config.cleanup_delete);
+    }
+
+    #[test]
+    fn an_alias_has_its_own_policy_and_limits_over_the_topics() {
+        let broker = map(&[
+            ("tidegate.on.error", "pass"),
+            ("tidegate.on.error.match", "drop"),
+            ("tidegate.limit.match.deadline.ms", "10"),
+            ("tidegate.limit.match.instances", "2"),
+        ]);
+        let topic = map(&[
+            ("tidegate.on.error.match", "pause"),
+            ("tidegate.on.reject", "drop"),
+            ("tidegate.on.reject.other", "dead-letter"),
+            ("tidegate.limit.match.deadline.ms", "20"),
+            ("tidegate.dead.letter.topic", "dlq"),
+        ]);
+        let config = TopicConfig::resolve(&topic, &broker).unwrap();
+        assert_eq!(config.error_policy("match"), "pause");
+        assert_eq!(config.error_policy("other"), "pass");
+        assert_eq!(config.reject_policy("match"), "drop");
+        assert_eq!(config.reject_policy("other"), "dead-letter");
+        assert_eq!(
+            config.aliases["match"].limits,
+            BTreeMap::from([("deadline.ms", 20), ("instances", 2)])
+        );
+        assert_eq!(config.dead_letter_topic.as_deref(), Some("dlq"));
+        let broken = map(&[("tidegate.limit.match.instances", "many")]);
+        assert!(TopicConfig::resolve(&broken, &map(&[])).is_err());
+    }
+
+    #[test]
+    fn the_rules_of_compaction_hold_on_compacted_topics_only() {
+        let of = |pairs: &[(&str, &str)]| TopicConfig::resolve(&map(pairs), &map(&[])).unwrap();
+        assert!(!of(&[]).tombstones_bypass() && !of(&[]).keys_fixed());
+        let compacted = of(&[("cleanup.policy", "compact")]);
+        assert!(compacted.tombstones_bypass() && compacted.keys_fixed());
+        let freed = of(&[
+            ("cleanup.policy", "compact"),
+            ("tidegate.compaction.tombstones", "filter"),
+            ("tidegate.compaction.rewrite.keys", "true"),
+        ]);
+        assert!(!freed.tombstones_bypass() && !freed.keys_fixed());
     }
 
     #[test]

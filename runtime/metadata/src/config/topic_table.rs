@@ -1,6 +1,6 @@
 //! Every topic config, with Kafka 4.1's types and defaults, and Tidegate's own.
 
-use super::{Check, ConfigDef, ConfigType, Synonym};
+use super::{Check, ConfigDef, ConfigType, ERROR_POLICIES, REJECT_POLICIES, Synonym};
 
 const LONG_MAX: &str = "9223372036854775807";
 const HOUR_MS: i64 = 3_600_000;
@@ -54,10 +54,10 @@ static DEFS: &[ConfigDef] = defs![
     "file.delete.delay.ms", Long, "60000", Check::AtLeast(0), [same("log.segment.delete.delay.ms")],
         "Accepted for Kafka's tools; this store has no segment files to delete late.";
     "flush.messages", Long, LONG_MAX, Check::AtLeast(1), [same("log.flush.interval.messages")],
-        "Syncs the log to disk after this many records, whatever the producers ask for.";
+        "Accepted and kept, not acted on by this version: a write is synced before its acks=all is answered, and else within tidegate.sync.lazy.ms.";
     "flush.ms", Long, LONG_MAX, Check::AtLeast(0),
         [same("log.flush.interval.ms"), same("log.flush.scheduler.interval.ms")],
-        "Syncs the log to disk at least this often, in milliseconds, whatever the producers ask for.";
+        "Accepted and kept, not acted on by this version: a write is synced before its acks=all is answered, and else within tidegate.sync.lazy.ms.";
     "follower.replication.throttled.replicas", List, "", Check::Any, [],
         "Follower replicas whose catching up is throttled, as `partition:broker` pairs, or `*`.";
     "index.interval.bytes", Int, "4096", Check::AtLeast(0), [same("log.index.interval.bytes")],
@@ -105,12 +105,22 @@ static DEFS: &[ConfigDef] = defs![
     "segment.ms", Long, "604800000", Check::AtLeast(1),
         [same("log.roll.ms"), Synonym { name: "log.roll.hours", scale: HOUR_MS }],
         "The longest time, in milliseconds, before written data may be compacted or deleted.";
+    "tidegate.compaction.rewrite.keys", Boolean, "false", Check::Any, [same("tidegate.compaction.rewrite.keys")],
+        "Whether a transform that replaces keys may stand in the produce chain of a compacted topic: what is compacted is then what it made of the keys.";
+    "tidegate.compaction.tombstones", String, "bypass", Check::OneOf(&["bypass", "filter"]), [same("tidegate.compaction.tombstones")],
+        "Whether records without a value pass by the filters and transforms of a compacted topic (`bypass`) or are seen by them like all others (`filter`). A tombstone that is dropped deletes nothing.";
     "tidegate.consume.chain", List, "", Check::Chain, [same("tidegate.consume.chain")],
         "Plugins that every consumer's fetch passes, in order: `[alias=]name[@version|@sha256:digest]`, comma-separated.";
-    "tidegate.on.error", String, "reject", Check::OnError, [same("tidegate.on.error")],
-        "What becomes of a record whose plugin failed: `reject` refuses it, `drop` acknowledges and discards it, `pass` keeps it.";
+    "tidegate.dead.letter.topic", String, "", Check::TopicName, [same("tidegate.dead.letter.topic")],
+        "Where records go that the policy `dead-letter` takes out, with headers that say where they come from and why. It has no produce chain.";
+    "tidegate.on.error", String, "reject", Check::OneOf(ERROR_POLICIES), [same("tidegate.on.error")],
+        "What becomes of a record whose plugin failed: `reject` refuses it, `drop` acknowledges and discards it, `pass` keeps it, `dead-letter` moves it to tidegate.dead.letter.topic, `pause` stops the topic until `tidegate plugin resume`.";
+    "tidegate.on.reject", String, "refuse", Check::OneOf(REJECT_POLICIES), [same("tidegate.on.reject")],
+        "What becomes of a record that a plugin of the produce chain rejects: `refuse` fails its batch, `dead-letter` moves the record alone to tidegate.dead.letter.topic, `drop` acknowledges and discards it alone.";
     "tidegate.produce.chain", List, "", Check::Chain, [same("tidegate.produce.chain")],
         "Plugins that every produced batch passes, in order: `[alias=]name[@version|@sha256:digest]`, comma-separated.";
+    "tidegate.shadow.chain", List, "", Check::Chain, [same("tidegate.shadow.chain")],
+        "Plugins that are shown every produced batch beside the real chain; their verdicts are counted and compared, never applied.";
     "unclean.leader.election.enable", Boolean, "false", Check::Any, [same("unclean.leader.election.enable")],
         "Whether a replica that is not in sync may lead when no other is left, losing acknowledged records.";
 ];

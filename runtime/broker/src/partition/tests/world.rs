@@ -142,6 +142,7 @@ impl World {
         let chains = TopicChains {
             produce: slot(produce),
             consume: slot(consume),
+            ..TopicChains::default()
         };
         self.topic(topic).settings.set_chains(chains);
     }
