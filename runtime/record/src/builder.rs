@@ -4,9 +4,8 @@ use thiserror::Error;
 
 use crate::{
     Attributes, Batch, BatchError, BatchHeader, Codec, HEADER_LEN, NO_PRODUCER_ID, NO_SEQUENCE,
-    NO_TIMESTAMP, Offset, RecordView,
-    compression::compress,
-    varint::{len_i32, len_i64, put_i32, put_i64},
+    NO_TIMESTAMP, Offset, RecordEditParts, RecordView,
+    encode::{Encoded, Tail, TooLong, packed},
 };
 
 /// Why a record or batch cannot be built.
@@ -95,18 +94,16 @@ impl BatchBuilder {
 
     /// Adds a record and gives its offset delta, which must be greater than the one before.
     pub fn push(&mut self, record: RecordParts<'_>) -> Result<i32, BuildError> {
-        let tail = Tail {
-            raw: &[],
-            raw_count: 0,
-            more: record.headers,
+        let parts = Parts {
+            timestamp: record.timestamp,
+            key: record.key,
+            value: record.value,
+            tail: Tail {
+                more: record.headers,
+                ..Tail::default()
+            },
         };
-        self.push_encoded(
-            record.offset_delta,
-            record.timestamp,
-            record.key,
-            record.value,
-            tail,
-        )
+        self.push_encoded(record.offset_delta, parts)
     }
 
     /// Adds a copy of a record of another batch; its headers are copied as they are encoded. With
@@ -126,18 +123,33 @@ impl BatchBuilder {
         offset_delta: Option<i32>,
         more: &[Header<'_>],
     ) -> Result<i32, BuildError> {
-        let tail = Tail {
-            raw: record.raw_headers(),
-            raw_count: record.header_count(),
-            more,
+        let parts = Parts {
+            timestamp: record.timestamp,
+            key: record.key,
+            value: record.value,
+            tail: Tail {
+                raw: record.raw_headers(),
+                raw_count: record.header_count(),
+                more,
+            },
         };
-        self.push_encoded(
-            offset_delta,
-            record.timestamp,
-            record.key,
-            record.value,
-            tail,
-        )
+        self.push_encoded(offset_delta, parts)
+    }
+
+    /// As `push_raw_from`, with what `edit` replaces.
+    pub fn push_edited(
+        &mut self,
+        record: &RecordView<'_>,
+        edit: &RecordEditParts<'_>,
+        offset_delta: Option<i32>,
+    ) -> Result<i32, BuildError> {
+        let parts = Parts {
+            timestamp: edit.timestamp.unwrap_or(record.timestamp),
+            key: edit.key.unwrap_or(record.key),
+            value: edit.value.unwrap_or(record.value),
+            tail: edit.tail(record),
+        };
+        self.push_encoded(offset_delta, parts)
     }
 
     /// Records so far.
@@ -192,10 +204,7 @@ impl BatchBuilder {
     fn push_encoded(
         &mut self,
         offset_delta: Option<i32>,
-        timestamp: i64,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        tail: Tail<'_>,
+        parts: Parts<'_>,
     ) -> Result<i32, BuildError> {
         let previous = self.last_delta;
         let next = previous.checked_add(1).ok_or(BuildError::TooLarge)?;
@@ -203,32 +212,22 @@ impl BatchBuilder {
         if delta < next {
             return Err(BuildError::OffsetDelta { delta, previous });
         }
+        let timestamp = parts.timestamp;
         let base_timestamp = if self.count == 0 {
             timestamp
         } else {
             self.base_timestamp
         };
-        let timestamp_delta = timestamp.wrapping_sub(base_timestamp);
-        let header_count = tail.count()?;
-        let size = 1 // attributes
-            + len_i64(timestamp_delta)
-            + len_i32(delta)
-            + len_part(key)?
-            + len_part(value)?
-            + len_i32(header_count)
-            + tail.len()?;
-        let length = i32::try_from(size).map_err(|_| BuildError::TooLarge)?;
-        i32::try_from(self.bytes.len() + size + 5).map_err(|_| BuildError::TooLarge)?;
-
-        let out = &mut self.bytes;
-        put_i32(out, length);
-        out.push(0);
-        put_i64(out, timestamp_delta);
-        put_i32(out, delta);
-        put_part(out, key);
-        put_part(out, value);
-        put_i32(out, header_count);
-        tail.put(out);
+        let record = Encoded {
+            timestamp_delta: timestamp.wrapping_sub(base_timestamp),
+            offset_delta: delta,
+            key: parts.key,
+            value: parts.value,
+            tail: parts.tail,
+        };
+        let length = record.length()?;
+        i32::try_from(self.bytes.len() + length as usize + 10).map_err(|_| BuildError::TooLarge)?;
+        record.put(length, &mut self.bytes)?;
 
         self.max_timestamp = if self.count == 0 {
             timestamp
@@ -242,64 +241,18 @@ impl BatchBuilder {
     }
 }
 
-/// The headers of a record: some already encoded, then some more.
-#[derive(Copy, Clone)]
-struct Tail<'a> {
-    raw: &'a [u8],
-    raw_count: usize,
-    more: &'a [Header<'a>],
+/// A record to be encoded, wherever its parts came from.
+struct Parts<'a> {
+    timestamp: i64,
+    key: Option<&'a [u8]>,
+    value: Option<&'a [u8]>,
+    tail: Tail<'a>,
 }
 
-impl Tail<'_> {
-    fn count(&self) -> Result<i32, BuildError> {
-        i32::try_from(self.raw_count + self.more.len()).map_err(|_| BuildError::TooLarge)
+impl From<TooLong> for BuildError {
+    fn from(_: TooLong) -> BuildError {
+        BuildError::TooLarge
     }
-
-    fn len(&self) -> Result<usize, BuildError> {
-        let mut len = self.raw.len();
-        for (key, value) in self.more {
-            len += len_part(Some(key))? + len_part(*value)?;
-        }
-        Ok(len)
-    }
-
-    fn put(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.raw);
-        for (key, value) in self.more {
-            put_part(out, Some(key));
-            put_part(out, *value);
-        }
-    }
-}
-
-fn len_part(part: Option<&[u8]>) -> Result<usize, BuildError> {
-    let Some(part) = part else {
-        return Ok(len_i32(-1));
-    };
-    let len = i32::try_from(part.len()).map_err(|_| BuildError::TooLarge)?;
-    Ok(len_i32(len) + part.len())
-}
-
-/// Writes a key or value whose length `len_part` accepted.
-fn put_part(out: &mut Vec<u8>, part: Option<&[u8]>) {
-    match part {
-        None => put_i32(out, -1),
-        Some(part) => {
-            put_i32(out, part.len() as i32);
-            out.extend_from_slice(part);
-        }
-    }
-}
-
-/// The batch's bytes with the records compressed; the header is still zeros.
-fn packed(codec: Codec, bytes: Vec<u8>) -> Result<Vec<u8>, BatchError> {
-    if codec == Codec::None {
-        return Ok(bytes);
-    }
-    let packed = compress(codec, bytes.get(HEADER_LEN..).unwrap_or_default())?;
-    let mut out = vec![0; HEADER_LEN];
-    out.extend_from_slice(&packed);
-    Ok(out)
 }
 
 #[cfg(test)]

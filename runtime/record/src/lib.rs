@@ -10,6 +10,8 @@
 mod batch;
 mod builder;
 mod compression;
+mod edit;
+mod encode;
 pub mod gap;
 mod header;
 mod ids;
@@ -22,6 +24,7 @@ mod varint;
 pub use batch::{Batch, BatchError};
 pub use builder::{BatchBuilder, BuildError, Header, Producer, RecordParts};
 pub use compression::{Codec, CompressionError, compress, decompress};
+pub use edit::{RecordEditParts, rewrite};
 pub use header::{
     Attributes, BatchHeader, HEADER_LEN, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP, last_sequence,
 };

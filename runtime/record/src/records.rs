@@ -126,6 +126,11 @@ impl Records {
         self.rows.iter().map(|row| self.timestamp(row))
     }
 
+    /// A record's timestamp as it is encoded, whatever the batch says of append time.
+    pub(crate) fn timestamp_delta(&self, index: usize) -> i64 {
+        self.rows.get(index).map_or(0, |row| row.timestamp_delta)
+    }
+
     /// All encoded records, decompressed.
     pub fn data(&self) -> &Bytes {
         &self.data

@@ -24,7 +24,7 @@ pub fn retain(
     if kept.count == records.len() {
         return Ok(batch.clone());
     }
-    rewrite(batch, records, &kept, batch.codec()?)
+    reassemble(batch, records, &kept, batch.codec()?)
 }
 
 /// The same records in another codec.
@@ -33,7 +33,7 @@ pub fn recode(batch: &Batch, records: &Records, codec: Codec) -> Result<Batch, B
     if batch.codec()? == codec {
         return Ok(batch.clone());
     }
-    rewrite(batch, records, &Kept::select(records, |_| true), codec)
+    reassemble(batch, records, &Kept::select(records, |_| true), codec)
 }
 
 /// Ends the offset range at the last record that is still there, for sending: clients take the
@@ -94,7 +94,7 @@ impl Kept {
     }
 }
 
-fn rewrite(
+fn reassemble(
     batch: &Batch,
     records: &Records,
     kept: &Kept,
@@ -102,13 +102,7 @@ fn rewrite(
 ) -> Result<Batch, BatchError> {
     let old = *batch.header();
     if kept.count == 0 {
-        // Nothing is left to compress; Kafka's cleaner clears the codec too.
-        let header = BatchHeader {
-            attributes: old.attributes.with_codec(Codec::None),
-            record_count: 0,
-            ..old
-        };
-        return Batch::seal(header, vec![0; HEADER_LEN]);
+        return emptied(old);
     }
     let mut bytes = Vec::with_capacity(HEADER_LEN + kept.bytes);
     bytes.resize(HEADER_LEN, 0);
@@ -133,13 +127,24 @@ fn rewrite(
     Batch::seal(header, bytes)
 }
 
+/// A batch without records that still owns its offset range.
+pub(crate) fn emptied(old: BatchHeader) -> Result<Batch, BatchError> {
+    // Nothing is left to compress; Kafka's cleaner clears the codec too.
+    let header = BatchHeader {
+        attributes: old.attributes.with_codec(Codec::None),
+        record_count: 0,
+        ..old
+    };
+    Batch::seal(header, vec![0; HEADER_LEN])
+}
+
 fn copy_runs<'a>(records: &'a Records, kept: &Kept, mut copy: impl FnMut(&'a [u8])) {
     for &(from, to) in &kept.runs {
         copy(records.raw_run(from, to));
     }
 }
 
-fn check_pair(batch: &Batch, records: &Records) -> Result<(), BatchError> {
+pub(crate) fn check_pair(batch: &Batch, records: &Records) -> Result<(), BatchError> {
     let (claimed, found) = (batch.record_count(), records.len());
     if claimed != found {
         return Err(BatchError::RecordCount { claimed, found });

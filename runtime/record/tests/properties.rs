@@ -7,7 +7,7 @@ use common::{Owned, WIDE, build, codec, own, records, reseal};
 use proptest::prelude::*;
 use tidegate_record::{
     Batch, BatchBuilder, BatchError, BatchHeader, CheckedBatch, Codec, DecodeLimits, LeaderEpoch,
-    Producer, cut, last_kept_delta, last_surviving_delta, recode, retain,
+    Producer, RecordEditParts, cut, last_kept_delta, last_surviving_delta, recode, retain, rewrite,
 };
 
 fn max_timestamp(records: &[Owned]) -> i64 {
@@ -89,6 +89,94 @@ proptest! {
     }
 
     #[test]
+    fn rewrite_equals_the_model(
+        codec in codec(),
+        to in codec(),
+        model in records(3),
+        picks in proptest::collection::vec((proptest::bool::weighted(0.8), edit()), 60),
+        hole in 0..5i32,
+        append_time in any::<bool>(),
+    ) {
+        let batch = stored(codec, &model, hole, append_time);
+        let records = batch.records(WIDE).unwrap();
+        let (keep, edit) = (|i: usize| picks[i].0, |i: usize| picks[i].1.as_ref().map(Edit::parts));
+        let written = rewrite(&batch, &records, keep, edit, to, WIDE.max_bytes).unwrap();
+        let expected: Vec<Owned> = own(&records)
+            .into_iter()
+            .zip(&picks)
+            .filter(|(_, (keep, _))| *keep)
+            .map(|(record, (_, edit))| match edit {
+                Some(edit) => edit.apply(record, append_time),
+                None => record,
+            })
+            .collect();
+
+        let written = Batch::check(written.into_bytes()).unwrap();
+        let found = written.records(WIDE).unwrap();
+        prop_assert_eq!(own(&found), expected.clone());
+
+        let (old, new) = (*batch.header(), *written.header());
+        let codec = if expected.is_empty() { Codec::None } else { to };
+        let header = BatchHeader {
+            attributes: old.attributes.with_codec(codec),
+            max_timestamp: if append_time || expected.is_empty() {
+                old.max_timestamp
+            } else {
+                max_timestamp(&expected)
+            },
+            record_count: expected.len() as i32,
+            batch_length: new.batch_length,
+            crc: new.crc,
+            ..old
+        };
+        prop_assert_eq!(new, header);
+
+        // As large as it is, and not one byte less, but for the room of the last length.
+        let bytes = found.decoded_bytes();
+        let fits = |max| rewrite(&batch, &records, keep, edit, to, max).is_ok();
+        prop_assert!(fits(bytes + 5));
+        prop_assert!(bytes == 0 || !fits(bytes - 1));
+    }
+
+    #[test]
+    fn without_an_edit_rewrite_is_retain(
+        codec in codec(),
+        model in records(3),
+        picks in proptest::collection::vec(any::<bool>(), 60),
+    ) {
+        let batch = build(codec, &model);
+        let records = batch.records(WIDE).unwrap();
+        let keep = |i: usize| picks[i];
+        let retained = retain(&batch, &records, keep).unwrap();
+        let nothing = |_| Some(RecordEditParts::default());
+        let written = rewrite(&batch, &records, keep, nothing, codec, WIDE.max_bytes).unwrap();
+        prop_assert_eq!(written.bytes(), retained.bytes());
+        let same = rewrite(&batch, &records, |_| true, |_| None, codec, 0);
+        prop_assert!(same.is_err() || records.is_empty());
+    }
+
+    #[test]
+    fn edited_copies_equal_built_ones(
+        codec in codec(),
+        model in records(3),
+        edits in proptest::collection::vec(edit(), 60),
+    ) {
+        let records = build(codec, &model).records(WIDE).unwrap();
+        let mut copy = BatchBuilder::new(codec);
+        let mut expected = Vec::new();
+        for (record, (model, edit)) in records.iter().zip(model.into_iter().zip(&edits)) {
+            let delta = Some(record.offset_delta);
+            match edit {
+                Some(edit) => copy.push_edited(&record, &edit.parts(), delta).unwrap(),
+                None => copy.push_raw_from(&record, delta).unwrap(),
+            };
+            expected.push(edit.as_ref().map_or(model.clone(), |edit| edit.apply(model, false)));
+        }
+        let (copied, built) = (copy.build().unwrap(), build(codec, &expected));
+        prop_assert_eq!(copied.bytes(), built.bytes());
+    }
+
+    #[test]
     fn keeping_all_keeps_the_bytes(codec in codec(), model in records(3)) {
         let batch = build(codec, &model);
         let records = batch.records(WIDE).unwrap();
@@ -152,6 +240,57 @@ proptest! {
     }
 }
 
+/// What the model has in place of a record's parts.
+#[derive(Clone, Debug)]
+struct Edit {
+    key: Option<Option<Vec<u8>>>,
+    value: Option<Option<Vec<u8>>>,
+    headers: Option<Vec<(Vec<u8>, Option<Vec<u8>>)>>,
+    timestamp: Option<i64>,
+}
+
+fn edit() -> impl Strategy<Value = Option<Edit>> {
+    use proptest::{collection::vec, option::of};
+    let part = || of(of(vec(any::<u8>(), 0..300)));
+    let headers = vec((vec(any::<u8>(), 0..20), of(vec(any::<u8>(), 0..50))), 0..4);
+    let timestamp = of(prop_oneof![-1i64..1 << 42, Just(i64::MAX), Just(i64::MIN)]);
+    let edit = (part(), part(), of(headers), timestamp);
+    of(edit.prop_map(|(key, value, headers, timestamp)| Edit {
+        key,
+        value,
+        headers,
+        timestamp,
+    }))
+}
+
+impl Edit {
+    fn parts(&self) -> RecordEditParts<'_> {
+        RecordEditParts {
+            key: self.key.as_ref().map(Option::as_deref),
+            value: self.value.as_ref().map(Option::as_deref),
+            headers: self.headers.as_ref().map(|all| {
+                all.iter()
+                    .map(|(k, v)| (k.as_slice(), v.as_deref()))
+                    .collect()
+            }),
+            timestamp: self.timestamp,
+        }
+    }
+
+    fn apply(&self, record: Owned, append_time: bool) -> Owned {
+        Owned {
+            timestamp: match self.timestamp {
+                Some(timestamp) if !append_time => timestamp,
+                _ => record.timestamp,
+            },
+            key: self.key.clone().unwrap_or(record.key),
+            value: self.value.clone().unwrap_or(record.value),
+            headers: self.headers.clone().unwrap_or(record.headers),
+            ..record
+        }
+    }
+}
+
 fn stored(codec: Codec, model: &[Owned], hole: i32, append_time: bool) -> Batch {
     let batch = build(codec, model);
     let records = batch.records(WIDE).unwrap();
@@ -203,6 +342,18 @@ fn try_everything(bytes: Bytes) {
             .map(drop)
             .or_else(is_old_crc)
             .unwrap();
+        let value = RecordEditParts {
+            value: Some(Some(b"edited")),
+            ..RecordEditParts::default()
+        };
+        let edit = |i: usize| (i % 3 == 0).then(|| value.clone());
+        let written = rewrite(&batch, &records, |_| true, edit, Codec::None, 1 << 16);
+        if let Ok(written) = written {
+            Batch::check(written.into_bytes())
+                .map(drop)
+                .or_else(is_old_crc)
+                .unwrap();
+        }
     }
     let placed = batch.place(3, LeaderEpoch(1)).stamp_append_time(9);
     Batch::check(placed.into_bytes()).unwrap();
