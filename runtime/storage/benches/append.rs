@@ -221,6 +221,8 @@ fn submit(log: &Log, id: u32, batch: Batch, sync: bool, done: std::sync::mpsc::S
         sync,
         now_ms: 0,
         lane: None,
+        late: None,
+        note: None,
         done,
     })
     .unwrap();

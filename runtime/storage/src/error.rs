@@ -73,6 +73,9 @@ pub enum AppendError {
     /// The part contradicts itself, for example a surviving delta beyond the batch's last one.
     #[error("invalid append: {0}")]
     Invalid(String),
+    /// Its late parts could not be made, for this reason.
+    #[error("the rest of the append could not be made: {0}")]
+    Late(String),
     /// A write or sync failed; nothing is acknowledged any more.
     #[error("store is offline: {0}")]
     Offline(String),

@@ -18,6 +18,8 @@ pub struct MemoryLog {
 struct Partition {
     entry: PartitionEntry,
     batches: BTreeMap<Offset, Stored>,
+    /// By base offset of their batches.
+    notes: BTreeMap<Offset, Bytes>,
 }
 
 impl MemoryLog {
@@ -64,6 +66,12 @@ impl Partition {
             .map_or(from, |(base, _)| *base);
         self.batches.range(containing..).map(|(_, stored)| stored)
     }
+
+    fn keep(&mut self, stays: impl Fn(&IndexRow) -> bool) {
+        self.batches.retain(|_, stored| stays(&stored.row));
+        let batches = &self.batches;
+        self.notes.retain(|base, _| batches.contains_key(base));
+    }
 }
 
 impl LogStore for MemoryLog {
@@ -91,6 +99,7 @@ impl LogStore for MemoryLog {
             Partition {
                 entry: *entry,
                 batches: BTreeMap::new(),
+                notes: BTreeMap::new(),
             },
         );
         Ok(())
@@ -118,7 +127,12 @@ impl LogStore for MemoryLog {
                     row: write.row,
                     batch: write.bytes.clone(),
                 };
-                partition.batches.insert(write.row.base_offset, stored);
+                let base_offset = write.row.base_offset;
+                partition.batches.insert(base_offset, stored);
+                match write.note {
+                    Some(note) => partition.notes.insert(base_offset, note.clone()),
+                    None => partition.notes.remove(&base_offset),
+                };
             }
         }
         Ok(())
@@ -167,6 +181,14 @@ impl LogStore for MemoryLog {
         })
     }
 
+    fn note(&self, id: PartitionId, offset: Offset) -> Result<Option<(Offset, Bytes)>, StoreError> {
+        self.with(id, |partition| {
+            let row = partition.from(offset).next()?.row;
+            let note = partition.notes.get(&row.base_offset)?;
+            (row.base_offset <= offset).then(|| (row.base_offset, note.clone()))
+        })
+    }
+
     fn last_row(&self, id: PartitionId) -> Result<Option<IndexRow>, StoreError> {
         self.with(id, |partition| {
             partition.batches.values().next_back().map(|s| s.row)
@@ -192,17 +214,13 @@ impl LogStore for MemoryLog {
 
     fn delete_below(&self, id: PartitionId, start: Offset) -> Result<(), StoreError> {
         self.with_mut(id, |partition| {
-            partition
-                .batches
-                .retain(|_, stored| stored.row.last_offset >= start);
+            partition.keep(|row| row.last_offset >= start);
         })
     }
 
     fn truncate(&self, id: PartitionId, to: Offset) -> Result<(), StoreError> {
         self.with_mut(id, |partition| {
-            partition
-                .batches
-                .retain(|_, stored| stored.row.last_offset < to);
+            partition.keep(|row| row.last_offset < to);
         })
     }
 }

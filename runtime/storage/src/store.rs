@@ -1,5 +1,6 @@
 //! The low seam: what a store of partition logs promises, whatever holds the bytes.
 
+use bytes::Bytes;
 use tidegate_record::{Offset, PartitionId};
 
 use crate::{IndexRow, PartitionEntry, Placed, StoreError, Stored};
@@ -41,7 +42,7 @@ pub trait LogStore: Send + Sync + 'static {
     /// what is not there is no error, so that a delete can be repeated after a crash.
     fn delete_partition(&self, id: PartitionId) -> Result<(), StoreError>;
 
-    /// Writes batches and rows of any partitions atomically: a crash leaves all of them or none.
+    /// Writes batches, rows and notes of any partitions atomically: a crash leaves all of them or none.
     /// Not synced. Refused whole when a partition is unknown.
     fn write(&self, writes: &[Placed<'_>]) -> Result<(), StoreError>;
 
@@ -66,6 +67,10 @@ pub trait LogStore: Send + Sync + 'static {
         from: Offset,
         limit: usize,
     ) -> Result<Vec<IndexRow>, StoreError>;
+
+    /// The base offset and note of the batch containing `offset`; `None` where there is no such
+    /// batch, or it was written without one. A note lives exactly as long as its batch's row.
+    fn note(&self, id: PartitionId, offset: Offset) -> Result<Option<(Offset, Bytes)>, StoreError>;
 
     /// The last row of the partition; `None` when it is empty.
     fn last_row(&self, id: PartitionId) -> Result<Option<IndexRow>, StoreError>;

@@ -141,6 +141,8 @@ pub struct Placed<'a> {
     pub row: IndexRow,
     /// The batch with base offset and leader epoch already in place.
     pub bytes: &'a Bytes,
+    /// What its writer noted of it; see [`crate::Log::note`].
+    pub note: Option<&'a Bytes>,
 }
 
 /// One batch read back.

@@ -94,6 +94,8 @@ impl From<AppendError> for ProduceFailure {
             }
             AppendError::LaneBroken => return ProduceFailure::broken_sequence(),
             AppendError::Invalid(_) => ErrorCode::UnknownServerError,
+            // What stands in a record is the reason why its dead letter cannot be made.
+            AppendError::Late(_) => ErrorCode::InvalidRecord,
             AppendError::Offline(_) | AppendError::Store(_) => ErrorCode::KafkaStorageError,
         };
         ProduceFailure::new(code, error.to_string())
@@ -288,6 +290,8 @@ impl Partition {
                 sync,
                 now_ms: now_ms(),
                 lane,
+                late: None,
+                note: None,
                 done,
             })
             .is_err()

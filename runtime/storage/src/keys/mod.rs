@@ -4,6 +4,7 @@
 //! | --- | --- | --- | --- |
 //! | `batches` | partition, base offset | the batch as on the wire | [`batch`] |
 //! | `rows` | partition, base offset | index row | [`index_row`] |
+//! | `notes` | partition, base offset | what the writer noted of the batch | [`note`] |
 //! | `partitions` | partition | topic id, index, log start | [`partition`] |
 //! | `default` | `format` | format version | [`format`](mod@format) |
 //!
@@ -14,6 +15,7 @@ pub(crate) mod batch;
 pub(crate) mod command;
 pub(crate) mod format;
 pub(crate) mod index_row;
+pub(crate) mod note;
 pub(crate) mod partition;
 pub(crate) mod snapshot;
 

@@ -30,6 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use tidegate_record::PartitionId;
 
 pub use self::lane::Lane;
@@ -42,6 +43,11 @@ use crate::{AppendError, AppendPart, Appended, LogStore, Progress, StoreError, S
 
 /// Called once with the fate of an append, on the writer thread: it must not block.
 pub type Done = Box<dyn FnOnce(Result<Vec<Appended>, AppendError>) + Send>;
+
+/// Makes the late parts of an append from where its first part ended up. The error is the reason
+/// for which the whole append is refused. Runs on the writer thread and holds up every partition
+/// of the store: no disk, no locks that others hold for long.
+pub type LateParts = Box<dyn FnOnce(&Appended) -> Result<Vec<AppendPart>, String> + Send>;
 
 /// Called on the writer thread after each write and each sync: it must not block.
 pub type ProgressFn = Box<dyn Fn(&[Progress]) + Send + Sync>;
@@ -57,14 +63,33 @@ pub struct Append {
     pub now_ms: i64,
     /// Refused too when an earlier append of the lane was refused.
     pub lane: Option<Lane>,
-    /// Gets one [`Appended`] per part. Dropped uncalled only if the process ends first.
+    /// Parts that need to know which offset the first one got.
+    pub late: Option<Late>,
+    /// Kept beside the first part's index row for as long as that; at most 16 KiB. See
+    /// [`Log::note`].
+    pub note: Option<Bytes>,
+    /// Gets one [`Appended`] per part, the late ones last. Dropped uncalled only if the process
+    /// ends first.
     pub done: Done,
 }
 
+/// Parts of an append that are made when the offset of its first part is known. They stand behind
+/// the others and share their fate: a refusal of one, an error or a panic refuses the append.
+pub struct Late {
+    /// Bytes that they may come to, for the queue's bound.
+    pub bytes: usize,
+    /// Makes them.
+    pub parts: LateParts,
+}
+
 impl Append {
-    /// Bytes of its batches.
+    /// Bytes of its batches and its note.
     pub fn size(&self) -> usize {
-        self.parts.iter().map(|part| part.batch.bytes().len()).sum()
+        let parts: usize = self.parts.iter().map(|part| part.batch.bytes().len()).sum();
+        let late = self.late.as_ref().map_or(0, |late| late.bytes);
+        parts
+            .saturating_add(late)
+            .saturating_add(self.note.as_ref().map_or(0, Bytes::len))
     }
 }
 

@@ -3,13 +3,15 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate_record::PartitionId;
 
 use super::partition::{End, Partition};
-use super::{Append, Done, Lane, Shared};
+use super::{Append, Done, Lane, Late, Shared};
+use crate::keys::note;
 use crate::{AppendError, AppendPart, Appended, IndexRow, Placed};
 
 /// One group, decided.
@@ -21,12 +23,15 @@ pub(crate) struct Plan {
     pub(crate) ends: HashMap<PartitionId, (Arc<Partition>, End)>,
     /// One per append, in the order of submission.
     pub(crate) outcomes: Vec<Outcome>,
+    /// Where the partitions of the append in hand ended before each of its parts.
+    moved: Vec<(PartitionId, End)>,
 }
 
 pub(crate) struct PlacedBatch {
     pub(crate) partition: Arc<Partition>,
     pub(crate) row: IndexRow,
     pub(crate) bytes: Bytes,
+    pub(crate) note: Option<Bytes>,
 }
 
 impl PlacedBatch {
@@ -35,6 +40,7 @@ impl PlacedBatch {
             id: self.partition.id(),
             row: self.row,
             bytes: &self.bytes,
+            note: self.note.as_ref(),
         }
     }
 }
@@ -63,21 +69,34 @@ impl Plan {
             sync,
             now_ms,
             lane,
+            late,
+            note,
             done,
         } = append;
         let mut outcome = Outcome {
             done,
             sync,
             lane,
-            result: Ok(Vec::with_capacity(parts.len())),
+            result: Ok(Vec::new()),
         };
-        match self.admit(shared, &parts, outcome.lane.as_ref()) {
-            Err(error) => outcome.refuse(error),
-            Ok(()) => {
-                let placed = parts
-                    .into_iter()
-                    .filter_map(|part| self.place(part, now_ms));
-                outcome.result = Ok(placed.collect());
+        let before = self.placed.len();
+        self.moved.clear();
+        let taken = check_note(note.as_ref())
+            .and_then(|()| self.admit(shared, &parts, outcome.lane.as_ref()))
+            .and_then(|()| {
+                let mut appended = self.place_all(parts, note, now_ms);
+                if let Some(late) = late {
+                    let parts = make(late, appended.first())?;
+                    self.admit(shared, &parts, None)?;
+                    appended.extend(self.place_all(parts, None, now_ms));
+                }
+                Ok(appended)
+            });
+        match taken {
+            Ok(appended) => outcome.result = Ok(appended),
+            Err(error) => {
+                self.take_back(before);
+                outcome.refuse(error);
             }
         }
         self.outcomes.push(outcome);
@@ -122,8 +141,33 @@ impl Plan {
         Ok(())
     }
 
-    fn place(&mut self, part: AppendPart, now_ms: i64) -> Option<Appended> {
+    /// Of parts that were admitted. The note is the first one's.
+    fn place_all(
+        &mut self,
+        parts: Vec<AppendPart>,
+        mut note: Option<Bytes>,
+        now_ms: i64,
+    ) -> Vec<Appended> {
+        let mut appended = Vec::with_capacity(parts.len());
+        for part in parts {
+            appended.extend(self.place(part, note.take(), now_ms));
+        }
+        appended
+    }
+
+    /// Undoes what the append in hand placed, down to so many batches.
+    fn take_back(&mut self, placed: usize) {
+        self.placed.truncate(placed);
+        for (id, end) in self.moved.drain(..).rev() {
+            if let Some((_, moved)) = self.ends.get_mut(&id) {
+                *moved = end;
+            }
+        }
+    }
+
+    fn place(&mut self, part: AppendPart, note: Option<Bytes>, now_ms: i64) -> Option<Appended> {
         let (partition, end) = self.ends.get_mut(&part.id)?;
+        self.moved.push((part.id, *end));
         let batch = part.batch.place(end.offset, part.epoch);
         let row = IndexRow::of(
             &batch,
@@ -143,8 +187,27 @@ impl Plan {
             partition: partition.clone(),
             row,
             bytes,
+            note,
         });
         Some(appended)
+    }
+}
+
+fn check_note(note: Option<&Bytes>) -> Result<(), AppendError> {
+    match note.is_some_and(|note| note.len() > note::MAX_LEN) {
+        true => Err(AppendError::Invalid("the note is too long".into())),
+        false => Ok(()),
+    }
+}
+
+/// A panic of the caller's code costs its append only.
+fn make(late: Late, first: Option<&Appended>) -> Result<Vec<AppendPart>, AppendError> {
+    let first = first.ok_or_else(|| AppendError::Invalid("late parts of nothing".into()))?;
+    match catch_unwind(AssertUnwindSafe(|| (late.parts)(first))) {
+        Ok(made) => made.map_err(AppendError::Late),
+        Err(_) => Err(AppendError::Invalid(
+            "what makes the late parts panicked".into(),
+        )),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
+use bytes::Bytes;
 use tidegate_record::{Offset, PartitionId};
 
 use super::partition::Partition;
@@ -90,6 +91,20 @@ impl Log {
         // The store may be ahead of what was published.
         rows.retain(|row| row.base_offset < end);
         Ok(rows)
+    }
+
+    /// What the writer of the batch containing `offset` noted of it, with the batch's base offset;
+    /// `None` where it noted nothing. May block on the disk.
+    pub fn note(
+        &self,
+        id: PartitionId,
+        offset: Offset,
+    ) -> Result<Option<(Offset, Bytes)>, ReadError> {
+        let partition = self.known(id)?;
+        let end = in_range(&partition, offset)?;
+        let note = self.ask_store(&partition, offset, |store| store.note(id, offset))?;
+        // The store may be ahead of what was published.
+        Ok(note.filter(|(base_offset, _)| *base_offset < end))
     }
 
     pub(super) fn known(&self, id: PartitionId) -> Result<Arc<Partition>, ReadError> {

@@ -1,11 +1,12 @@
 //! Walking the rows of one partition, and the batches beside them.
 
+use bytes::Bytes;
 use rocksdb::{DB, DBRawIteratorWithThreadMode, ReadOptions, Snapshot};
 use tidegate_record::{Offset, PartitionId};
 
-use super::options::{BATCHES, ROWS};
+use super::options::{BATCHES, NOTES, ROWS};
 use super::{family, store_error};
-use crate::keys::{batch, index_row};
+use crate::keys::{batch, index_row, note};
 use crate::{IndexRow, StoreError};
 
 /// The rows of a partition at one point in time.
@@ -71,6 +72,16 @@ impl<'a> Cursor<'a> {
             iterator,
             started: false,
         })
+    }
+
+    /// The note of the batch whose row is `row`.
+    pub(super) fn note(&self, row: &IndexRow) -> Result<Option<Bytes>, StoreError> {
+        let key = batch::encode(self.id, row.base_offset);
+        let found = self
+            .snapshot
+            .get_pinned_cf(family(self.db, NOTES)?, key)
+            .map_err(store_error)?;
+        found.map(|value| note::decode(&value)).transpose()
     }
 
     fn row(&self) -> Result<Option<IndexRow>, StoreError> {

@@ -31,8 +31,8 @@ pub use self::commands::RocksCommandLog;
 use self::cursor::Cursor;
 use self::janitor::Janitor;
 pub use self::options::RocksOptions;
-use self::options::{BATCHES, PARTITIONS, ROWS};
-use crate::keys::{batch, format, index_row, partition};
+use self::options::{BATCHES, NOTES, PARTITIONS, ROWS};
+use crate::keys::{batch, format, index_row, note, partition};
 use crate::{IndexRow, LogStore, PartitionEntry, Placed, StoreError, Stored};
 
 /// A [`LogStore`] in one RocksDB directory. Dropping it closes the database.
@@ -95,7 +95,7 @@ impl RocksLog {
         write_synced(&self.db, batch)
     }
 
-    /// Adds the deletion of `[from, to)` of both column families of batches.
+    /// Adds the deletion of `[from, to)` of every column family of batches.
     fn delete_range(
         &self,
         batch: &mut WriteBatch,
@@ -104,6 +104,7 @@ impl RocksLog {
     ) -> Result<(), StoreError> {
         batch.delete_range_cf(family(&self.db, BATCHES)?, from, to);
         batch.delete_range_cf(family(&self.db, ROWS)?, from, to);
+        batch.delete_range_cf(family(&self.db, NOTES)?, from, to);
         Ok(())
     }
 }
@@ -153,7 +154,8 @@ impl LogStore for RocksLog {
             }
             room = room
                 .saturating_add(write.bytes.len())
-                .saturating_add(ROOM_PER_BATCH);
+                .saturating_add(ROOM_PER_BATCH)
+                .saturating_add(write.note.map_or(0, |note| note.len() + ROOM_PER_NOTE));
         }
         let (batches, rows) = (family(&self.db, BATCHES)?, family(&self.db, ROWS)?);
         let mut batch = WriteBatch::with_capacity_bytes(room);
@@ -161,6 +163,9 @@ impl LogStore for RocksLog {
             let key = batch::encode(write.id, write.row.base_offset);
             batch.put_cf(batches, key, write.bytes);
             batch.put_cf(rows, key, index_row::encode(&write.row));
+            if let Some(text) = write.note {
+                batch.put_cf(family(&self.db, NOTES)?, key, note::encode(text));
+            }
         }
         self.db.write(batch).map_err(store_error)
     }
@@ -209,6 +214,16 @@ impl LogStore for RocksLog {
             next = cursor.next()?;
         }
         Ok(found)
+    }
+
+    fn note(&self, id: PartitionId, offset: Offset) -> Result<Option<(Offset, Bytes)>, StoreError> {
+        let mut cursor = self.cursor(id)?;
+        let row = cursor.seek(offset)?;
+        let Some(row) = row.filter(|row| row.base_offset <= offset) else {
+            return Ok(None);
+        };
+        let note = cursor.note(&row)?;
+        Ok(note.map(|note| (row.base_offset, note)))
     }
 
     fn last_row(&self, id: PartitionId) -> Result<Option<IndexRow>, StoreError> {
@@ -269,6 +284,9 @@ impl LogStore for RocksLog {
 /// Two keys, a row and RocksDB's framing of both records.
 const ROOM_PER_BATCH: usize = 2 * batch::LEN + index_row::LEN + 24;
 
+/// Its key, its layout and the framing of one record more.
+const ROOM_PER_NOTE: usize = batch::LEN + 13;
+
 fn read_table(db: &DB) -> Result<BTreeMap<PartitionId, PartitionEntry>, StoreError> {
     let mut table = BTreeMap::new();
     for item in db.iterator_cf(family(db, PARTITIONS)?, rocksdb::IteratorMode::Start) {
@@ -310,5 +328,62 @@ fn store_error(error: rocksdb::Error) -> StoreError {
     match kind {
         rocksdb::ErrorKind::Corruption => StoreError::Corrupt(text),
         _ => StoreError::Io(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rocksdb::ColumnFamilyDescriptor;
+    use tidegate_record::{BatchBuilder, Codec, LeaderEpoch, RecordParts};
+
+    use super::*;
+
+    /// What a store held before there were notes: the same families but one.
+    #[test]
+    fn a_store_from_before_notes_opens() {
+        let dir = tempfile::tempdir().unwrap();
+        let entry = PartitionEntry {
+            id: PartitionId(1),
+            topic_id: [7; 16],
+            index: 0,
+            log_start: 0,
+        };
+        let mut builder = BatchBuilder::new(Codec::None);
+        builder.push(RecordParts::default()).unwrap();
+        let placed = builder.build().unwrap().place(0, LeaderEpoch(1));
+        let row = IndexRow::of(&placed, 0, 0, 0, i64::MIN);
+        {
+            let (database, mut families) = RocksOptions::default().build().unwrap();
+            families.retain(|family: &ColumnFamilyDescriptor| family.name() != NOTES);
+            let db = DB::open_cf_descriptors(&database, dir.path(), families).unwrap();
+            check_format(&db).unwrap();
+            let mut write = WriteBatch::default();
+            let key = batch::encode(entry.id, 0);
+            write.put_cf(family(&db, BATCHES).unwrap(), key, placed.bytes());
+            write.put_cf(family(&db, ROWS).unwrap(), key, index_row::encode(&row));
+            let table = family(&db, PARTITIONS).unwrap();
+            write.put_cf(
+                table,
+                partition::encode_key(entry.id),
+                partition::encode(&entry),
+            );
+            write_synced(&db, write).unwrap();
+        }
+        let store = RocksLog::open(dir.path(), RocksOptions::default()).unwrap();
+        assert_eq!(store.rows(entry.id, 0, 9).unwrap(), [row]);
+        assert_eq!(store.note(entry.id, 0).unwrap(), None);
+        let note = Bytes::from_static(b"noted");
+        let noted = Placed {
+            id: entry.id,
+            row: IndexRow {
+                base_offset: 1,
+                last_offset: 1,
+                ..row
+            },
+            bytes: placed.bytes(),
+            note: Some(&note),
+        };
+        store.write(&[noted]).unwrap();
+        assert_eq!(store.note(entry.id, 1).unwrap(), Some((1, note)));
     }
 }

@@ -10,6 +10,7 @@ use crate::StoreError;
 
 pub(super) const BATCHES: &str = "batches";
 pub(super) const ROWS: &str = "rows";
+pub(super) const NOTES: &str = "notes";
 pub(super) const PARTITIONS: &str = "partitions";
 
 /// Smaller values stay in the tree: a blob costs a separate read.
@@ -51,6 +52,8 @@ impl RocksOptions {
         let families = vec![
             ColumnFamilyDescriptor::new(BATCHES, self.batches(&cache)?),
             ColumnFamilyDescriptor::new(ROWS, self.rows(&cache)?),
+            // A store from before there were notes gets the family when it is opened.
+            ColumnFamilyDescriptor::new(NOTES, self.notes(&cache)?),
             ColumnFamilyDescriptor::new(PARTITIONS, small(&cache)),
             // Named although it holds one key: the largest write buffer of all is what RocksDB
             // wants to see free before it goes on after a full disk, and its own are large.
@@ -81,6 +84,13 @@ impl RocksOptions {
         // Collection runs when the janitor finds it worth the writing, not with every compaction:
         // that would rewrite old batches that nobody deleted.
         options.set_enable_blob_gc(false);
+        Ok(options)
+    }
+
+    /// Few batches have one.
+    fn notes(&self, cache: &Cache) -> Result<Options, StoreError> {
+        let mut options = appended_in_order(cache)?;
+        options.set_write_buffer_size((self.write_buffer_bytes / 8).max(1 << 20));
         Ok(options)
     }
 

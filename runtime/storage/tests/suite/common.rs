@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex};
 
+use bytes::Bytes;
 use tidegate_record::{Batch, BatchBuilder, Codec, LeaderEpoch, Offset, PartitionId, RecordParts};
 use tidegate_storage::{
     Append, AppendError, AppendPart, Appended, IndexRow, Log, LogOptions, LogStore, PartitionEntry,
@@ -71,6 +72,8 @@ pub(crate) fn submit(log: &Log, parts: Vec<AppendPart>, sync: bool) -> Receiver<
         sync,
         now_ms: 5_000,
         lane: None,
+        late: None,
+        note: None,
         done,
     })
     .expect("the queue has room");
@@ -119,6 +122,7 @@ pub(crate) fn write(store: &dyn LogStore, id: u32, batches: &[Stored]) -> Result
             id: PartitionId(id),
             row: stored.row,
             bytes: &stored.batch,
+            note: None,
         })
         .collect();
     store.write(&writes)
@@ -204,6 +208,9 @@ impl LogStore for Troubled {
         limit: usize,
     ) -> Result<Vec<IndexRow>, StoreError> {
         self.inner.rows(id, from, limit)
+    }
+    fn note(&self, id: PartitionId, offset: Offset) -> Result<Option<(Offset, Bytes)>, StoreError> {
+        self.inner.note(id, offset)
     }
     fn last_row(&self, id: PartitionId) -> Result<Option<IndexRow>, StoreError> {
         self.inner.last_row(id)

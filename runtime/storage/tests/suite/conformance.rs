@@ -43,6 +43,7 @@ conformance!(
     truncation_removes_the_containing_batch,
     offsets_reach_beyond_32_bits,
     unknown_partitions_are_errors,
+    notes_live_as_long_as_their_batches,
     reads_beside_writes_see_whole_writes,
 );
 
@@ -161,6 +162,7 @@ fn a_write_is_refused_whole(store: &dyn LogStore) {
         id,
         row: stored.row,
         bytes: &stored.batch,
+        note: None,
     };
     let refused = store.write(&[to(P0), to(P1)]);
     assert!(matches!(refused, Err(StoreError::UnknownPartition(P1))));
@@ -256,10 +258,60 @@ fn unknown_partitions_are_errors(store: &dyn LogStore) {
     assert!(unknown(store.read(P0, 0, 1, 1).map(drop)));
     assert!(unknown(store.rows(P0, 0, 1).map(drop)));
     assert!(unknown(store.last_row(P0).map(drop)));
+    assert!(unknown(store.note(P0, 0).map(drop)));
     assert!(unknown(store.end(P0).map(drop)));
     assert!(unknown(store.set_log_start(P0, 1)));
     assert!(unknown(store.delete_below(P0, 1)));
     assert!(unknown(store.truncate(P0, 1)));
+}
+
+fn notes_live_as_long_as_their_batches(store: &dyn LogStore) {
+    // Batches of three records; those at 3 and 9 have a note.
+    let write_noted = |id| {
+        store.create_partition(&entry(id)).unwrap();
+        for (stored, note) in run(4).iter().zip([None, Some("one"), None, Some("three")]) {
+            let note = note.map(|text| bytes::Bytes::from(format!("{text} of {id}")));
+            let write = Placed {
+                id: PartitionId(id),
+                row: stored.row,
+                bytes: &stored.batch,
+                note: note.as_ref(),
+            };
+            store.write(&[write]).unwrap();
+        }
+    };
+    let noted = |id, offset| {
+        let note = store.note(id, offset).unwrap();
+        note.map(|(base, text)| (base, String::from_utf8(text.to_vec()).unwrap()))
+    };
+    let one = |id| Some((3, format!("one of {id}")));
+    let three = |id| Some((9, format!("three of {id}")));
+    for id in 0..3 {
+        write_noted(id);
+    }
+    for (offset, expected) in [(0, None), (2, None), (3, one(0)), (5, one(0)), (6, None)] {
+        assert_eq!(noted(P0, offset), expected, "{offset}");
+    }
+    assert_eq!(noted(P0, 11), three(0));
+    assert_eq!(noted(P0, 12), None, "behind the end");
+
+    // What shares a batch with the new log start stays.
+    store.delete_below(P0, 5).unwrap();
+    assert_eq!((noted(P0, 2), noted(P0, 5)), (None, one(0)));
+    store.delete_below(P0, 6).unwrap();
+    assert_eq!((noted(P0, 5), noted(P0, 9)), (None, three(0)));
+    store.truncate(P0, 11).unwrap();
+    assert_eq!(noted(P0, 9), None);
+    // A batch that is written in the place of another does not get the other's note.
+    write(store, 0, &run(4)[3..]).unwrap();
+    assert_eq!(noted(P0, 9), None);
+
+    assert_eq!((noted(P1, 3), noted(P1, 9)), (one(1), three(1)));
+    store.delete_partition(P1).unwrap();
+    store.create_partition(&entry(1)).unwrap();
+    write(store, 1, &run(4)).unwrap();
+    assert_eq!((noted(P1, 3), noted(P1, 9)), (None, None));
+    assert_eq!(noted(PartitionId(2), 4), one(2));
 }
 
 fn reads_beside_writes_see_whole_writes(store: &dyn LogStore) {
@@ -288,6 +340,7 @@ fn reads_beside_writes_see_whole_writes(store: &dyn LogStore) {
                 id,
                 row: stored.row,
                 bytes: &stored.batch,
+                note: None,
             };
             store.write(&[to(P0), to(P1)]).unwrap();
         }

@@ -9,7 +9,7 @@ use super::common::{
 };
 use tidegate_record::{Batch, LeaderEpoch, PartitionId, retain};
 use tidegate_storage::{
-    Append, AppendError, AppendPart, Lane, Log, LogOptions, LogStore, MemoryLog, Progress,
+    Append, AppendError, AppendPart, Lane, Late, Log, LogOptions, LogStore, MemoryLog, Progress,
     ReadError, RetentionPolicy, RocksLog, RocksOptions, StoreError, StoreHealth,
 };
 
@@ -167,6 +167,8 @@ fn a_refused_append_takes_those_behind_it_in_its_lane_along() {
             sync: true,
             now_ms: 0,
             lane: Some(lane.clone()),
+            late: None,
+            note: None,
             done: Box::new(move |fate| sender.send(fate).unwrap()),
         };
         log.submit(sent).unwrap();
@@ -181,6 +183,161 @@ fn a_refused_append_takes_those_behind_it_in_its_lane_along() {
     assert!(matches!(send(&lane, 0), Err(AppendError::LaneBroken)));
     assert_eq!(send(&other, 0).unwrap()[0].base_offset, 1);
     assert!(matches!(send(&lane, 0), Err(AppendError::LaneBroken)));
+}
+
+/// An append whose late parts say at which offset the first one stands.
+fn with_late(
+    log: &Log,
+    parts: Vec<AppendPart>,
+    note: Option<&'static str>,
+    late: impl FnOnce(i64) -> Result<Vec<AppendPart>, String> + Send + 'static,
+) -> Result<Vec<i64>, AppendError> {
+    let (sender, receiver) = channel();
+    let append = Append {
+        parts,
+        sync: true,
+        now_ms: 0,
+        lane: None,
+        late: Some(Late {
+            bytes: 100,
+            parts: Box::new(move |first| late(first.base_offset)),
+        }),
+        note: note.map(Into::into),
+        done: Box::new(move |fate| sender.send(fate).unwrap()),
+    };
+    assert!(append.size() >= 100 + note.map_or(0, str::len));
+    log.submit(append).unwrap();
+    let appended = receiver.recv().unwrap()?;
+    Ok(appended.iter().map(|part| part.base_offset).collect())
+}
+
+#[test]
+fn late_parts_know_where_the_first_one_stands() {
+    on_both(|store| {
+        let log = open(store.clone(), 3);
+        append(&log, 0, batch(5));
+        append(&log, 2, batch(2));
+        let say = |at: i64| {
+            Ok(vec![
+                part(1, batch_at(&[at], 10)),
+                part(0, batch_at(&[at], 10)),
+            ])
+        };
+        let both = vec![part(0, batch(3)), part(2, batch(1))];
+        let offsets = with_late(&log, both, Some("noted"), say).unwrap();
+        assert_eq!(
+            offsets,
+            [5, 2, 0, 8],
+            "the late ones stand behind the others"
+        );
+        for (id, offset) in [(P1, 0), (P0, 8)] {
+            assert_eq!(log.rows(id, offset, 1).unwrap()[0].max_timestamp, 5);
+        }
+        for offset in 5..8 {
+            assert_eq!(log.note(P0, offset).unwrap(), Some((5, "noted".into())));
+        }
+        assert_eq!(
+            log.note(P0, 8).unwrap(),
+            None,
+            "a note is of the first part"
+        );
+        assert!(matches!(
+            log.note(P0, 10),
+            Err(ReadError::OutOfRange { .. })
+        ));
+        assert_eq!(store.end(P0).unwrap(), log.bounds(P0).unwrap().end);
+    });
+}
+
+#[test]
+fn an_append_whose_late_parts_cannot_be_made_leaves_nothing() {
+    let log = open(Arc::new(MemoryLog::new()), 2);
+    let first = || vec![part(0, batch(3)), part(1, batch(1)), part(0, batch(2))];
+    let refused = with_late(&log, first(), None, |_| Err("as the test wants it".into()));
+    assert!(matches!(refused, Err(AppendError::Late(reason)) if reason == "as the test wants it"));
+    let panicked = with_late(&log, first(), None, |_| panic!("as the test wants it"));
+    assert!(matches!(panicked, Err(AppendError::Invalid(_))));
+    let unknown = with_late(&log, first(), None, |_| Ok(vec![part(9, batch(1))]));
+    assert!(matches!(unknown, Err(AppendError::UnknownPartition(_))));
+    let of_nothing = with_late(&log, vec![], None, |_| Ok(vec![part(0, batch(1))]));
+    assert!(matches!(of_nothing, Err(AppendError::Invalid(_))));
+    assert_eq!(log.health(), StoreHealth::Online);
+    assert_eq!(log.bounds(P0).unwrap().end, 0);
+    // The next one stands where the refused ones would have stood.
+    assert_eq!(
+        with_late(&log, first(), None, |_| Ok(vec![])).unwrap(),
+        [0, 0, 3]
+    );
+}
+
+#[test]
+fn refused_and_taken_appends_of_one_group_do_not_touch_each_other() {
+    let store = Troubled::new(Arc::new(MemoryLog::new()));
+    let log = open(store.clone(), 1);
+    store.hold();
+    // The first one occupies the writer, the others wait for it and are one group.
+    let mut fates = vec![submit(&log, vec![part(0, batch(1))], true)];
+    for refuse in [false, true, false, true, false] {
+        let (sender, fate) = channel();
+        log.submit(Append {
+            parts: vec![part(0, batch(2))],
+            sync: true,
+            now_ms: 0,
+            lane: None,
+            late: Some(Late {
+                bytes: 0,
+                parts: Box::new(move |first| match refuse {
+                    true => Err("no".into()),
+                    false => Ok(vec![part(0, batch_at(&[first.base_offset], 1))]),
+                }),
+            }),
+            note: None,
+            done: Box::new(move |fate| sender.send(fate).unwrap()),
+        })
+        .unwrap();
+        fates.push(fate);
+    }
+    store.release();
+    let offsets: Vec<_> = fates
+        .iter()
+        .filter_map(|fate| fate.recv().unwrap().ok())
+        .flatten()
+        .map(|appended| appended.base_offset)
+        .collect();
+    assert_eq!(offsets, [0, 1, 3, 4, 6, 7, 9]);
+    let rows = log.rows(P0, 0, 100).unwrap();
+    let late: Vec<_> = rows
+        .iter()
+        .filter(|row| row.base_offset == row.last_offset)
+        .map(|row| row.max_timestamp)
+        .collect();
+    assert_eq!(
+        late,
+        [1_000, 1, 4, 7],
+        "each late part names its own source"
+    );
+}
+
+#[test]
+fn a_note_has_a_bound() {
+    let log = open(Arc::new(MemoryLog::new()), 1);
+    let send = |len: usize| {
+        let (sender, receiver) = channel();
+        log.submit(Append {
+            parts: vec![part(0, batch(1))],
+            sync: true,
+            now_ms: 0,
+            lane: None,
+            late: None,
+            note: Some(vec![7; len].into()),
+            done: Box::new(move |fate| sender.send(fate).unwrap()),
+        })
+        .unwrap();
+        receiver.recv().unwrap()
+    };
+    assert!(matches!(send((16 << 10) + 1), Err(AppendError::Invalid(_))));
+    assert_eq!(send(16 << 10).unwrap()[0].base_offset, 0);
+    assert_eq!(log.note(P0, 0).unwrap().unwrap().1.len(), 16 << 10);
 }
 
 #[test]
@@ -243,6 +400,8 @@ fn callbacks_come_in_the_order_of_submission() {
                 sync: i % 3 == 0,
                 now_ms: 0,
                 lane: None,
+                late: None,
+                note: None,
                 done,
             })
             .unwrap();
@@ -305,6 +464,8 @@ fn a_full_queue_hands_the_append_back() {
             sync: true,
             now_ms: 0,
             lane: None,
+            late: None,
+            note: None,
             done,
         })
     };
@@ -343,6 +504,8 @@ fn nothing_is_acknowledged_after_a_failed_sync() {
         sync: true,
         now_ms: 0,
         lane: None,
+        late: None,
+        note: None,
         done: Box::new(|_| panic!("handed back, not answered")),
     };
     drop(log.submit(append).unwrap_err());
@@ -391,6 +554,8 @@ fn a_panicking_callback_stops_nobody_else() {
         sync: true,
         now_ms: 0,
         lane: None,
+        late: None,
+        note: None,
         done,
     })
     .unwrap();
@@ -413,6 +578,8 @@ fn closing_finishes_what_is_queued() {
             sync: false,
             now_ms: 0,
             lane: None,
+            late: None,
+            note: None,
             done,
         };
         assert!(log.submit(late).is_err());

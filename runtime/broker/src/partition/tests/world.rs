@@ -176,6 +176,8 @@ impl World {
             sync: true,
             now_ms: TIMESTAMP,
             lane: None,
+            late: None,
+            note: None,
             done: Box::new(move |result| reply.send(result).expect("the test waits")),
         };
         self.log.submit(append).expect("the queue has room");
@@ -194,6 +196,8 @@ impl World {
             sync: true,
             now_ms: 0,
             lane: None,
+            late: None,
+            note: None,
             done: Box::new(move |_| reply.send(()).expect("the test waits")),
         };
         self.log.submit(append).expect("the queue has room");
@@ -209,6 +213,8 @@ impl World {
             sync: false,
             now_ms: 0,
             lane: None,
+            late: None,
+            note: None,
             done: Box::new(move |_| {
                 started.send(()).expect("the test waits");
                 // An error is the stall being dropped.
@@ -485,6 +491,10 @@ impl LogStore for GateStore {
 
     fn end(&self, id: PartitionId) -> Result<Offset, StoreError> {
         self.inner.end(id)
+    }
+
+    fn note(&self, id: PartitionId, offset: Offset) -> Result<Option<(Offset, Bytes)>, StoreError> {
+        self.inner.note(id, offset)
     }
 
     fn set_log_start(&self, id: PartitionId, start: Offset) -> Result<(), StoreError> {
