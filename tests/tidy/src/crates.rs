@@ -46,6 +46,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("route", &["tidegate-sdk"]),
     ("hostile", &["tidegate-sdk"]),
     ("tidegate-tests-plugins", &["tidegate-plugin", RECORD]),
+    ("tidegate-tests-hostile", &[]),
     ("tidegate-tests-tidy", &[]),
 ];
 

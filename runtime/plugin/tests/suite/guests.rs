@@ -65,6 +65,8 @@ pub(crate) struct Guest {
     pub(crate) world: &'static str,
     /// Bits: key 1, value 2, headers 4, timestamp 8.
     pub(crate) columns: u8,
+    /// What a transform may replace, in the same bits.
+    pub(crate) writes: u8,
     pub(crate) state: u8,
     pub(crate) pages: u32,
     pub(crate) describe: String,
@@ -84,6 +86,7 @@ impl Guest {
         Guest {
             world: "filter",
             columns: 2,
+            writes: 0,
             state: 0,
             pages: 2,
             describe: "(call $description)".into(),
@@ -110,6 +113,15 @@ impl Guest {
         }
     }
 
+    /// May replace every column.
+    pub(crate) fn transform(run: &str) -> Guest {
+        Guest {
+            world: "transform",
+            writes: 15,
+            ..Guest::filter(run)
+        }
+    }
+
     pub(crate) fn build(&self) -> Vec<u8> {
         let mut resolve = Resolve::default();
         let package = resolve
@@ -132,6 +144,7 @@ impl Guest {
     fn wat(&self) -> String {
         let Guest {
             columns,
+            writes,
             state,
             pages,
             describe,
@@ -144,6 +157,7 @@ impl Guest {
         } = self;
         let (export, targets) = match self.world {
             "filter" => ("filter", String::new()),
+            "transform" => ("apply", String::new()),
             _ => (
                 "route",
                 format!("(func (export \"targets\") (result i32) {})", self.targets),
@@ -187,6 +201,10 @@ impl Guest {
                     (i32.store (i32.const 516) (local.get $text))
                     (i32.store (i32.const 520) (local.get $length))
                     (i32.const 512))
+                ;; An answer of a transform that keeps everything as it is.
+                (func $untouched (result i32)
+                    (memory.fill (i32.const 512) (i32.const 0) (i32.const 180))
+                    (i32.const 512))
                 (func $description (result i32)
                     (i32.store (i32.const 768) (i32.const 700))
                     (i32.store (i32.const 772) (i32.const 5))
@@ -197,6 +215,7 @@ impl Guest {
                     (i32.store8 (i32.const 793) (i32.const {state}))
                     (i32.store (i32.const 796) (i32.const 832))
                     (i32.store (i32.const 800) (i32.const 2))
+                    (i32.store8 (i32.const 804) (i32.const {writes}))
                     ;; mode: text, default soft
                     (i32.store (i32.const 832) (i32.const 720))
                     (i32.store (i32.const 836) (i32.const 4))
