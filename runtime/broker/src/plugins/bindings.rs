@@ -1,6 +1,6 @@
 //! The bindings of this broker: made once for each stand of a plugin in a topic's chain, found by what they are made of.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -75,7 +75,12 @@ pub(super) struct Bindings {
 struct Inner {
     ready: HashMap<BindKey, Ready>,
     failed: HashMap<BindKey, (String, Instant)>,
+    barred: Barred,
 }
+
+/// Chains that break a rule, with the sentence that says which. They got here past every check: by a new version of
+/// the broker, or by its configuration file.
+pub(super) type Barred = BTreeMap<(String, Place), String>;
 
 struct Ready {
     binding: Arc<Binding>,
@@ -207,6 +212,19 @@ impl Bindings {
         inner.ready.keys().all(|key| wanted.contains(key))
     }
 
+    /// Replaces what is barred; gives the chains for which that changes something, with what bars them now.
+    pub(super) fn bar(&self, barred: Barred) -> Vec<(String, Place, Option<String>)> {
+        let mut inner = self.lock();
+        let before = std::mem::replace(&mut inner.barred, barred);
+        let now = &inner.barred;
+        let chains: BTreeSet<_> = before.keys().chain(now.keys()).collect();
+        chains
+            .into_iter()
+            .filter(|chain| before.get(*chain) != now.get(*chain))
+            .map(|chain| (chain.0.clone(), chain.1, now.get(chain).cloned()))
+            .collect()
+    }
+
     /// The chains of a topic from what is ready here. The flag says whether something has to be made first.
     pub(super) fn chains(
         &self,
@@ -247,7 +265,11 @@ impl Bindings {
                 None => return (ChainSlot::Unavailable(self.why_not(stand)), true),
             }
         }
-        (ChainSlot::Ready(Arc::new(Chain::new(bound))), false)
+        match self.lock().barred.get(&(topic.to_owned(), place)) {
+            // What the change is may be what lifts the bar, so it has to be looked at again.
+            Some(why) => (ChainSlot::Unavailable(why.clone()), true),
+            None => (ChainSlot::Ready(Arc::new(Chain::new(bound))), false),
+        }
     }
 
     fn why_not(&self, stand: &Stand) -> String {

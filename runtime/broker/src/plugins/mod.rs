@@ -8,10 +8,13 @@ mod bindings;
 mod check;
 mod chunk;
 mod declare;
+mod facts;
 mod limits;
+mod plan;
 mod prepare;
 mod report;
 mod rules;
+mod standing;
 mod store;
 mod upload;
 
@@ -36,6 +39,7 @@ use crate::config::ServerConfig;
 use crate::topics::TopicChains;
 
 use self::bindings::{Bindings, Stand};
+use self::standing::Bounds;
 use self::store::Sha;
 
 pub(crate) use self::report::BindingReport;
@@ -43,6 +47,15 @@ pub(crate) use self::upload::{RemoveError, UploadError};
 
 /// The topic that holds the plugins' bytes.
 pub(crate) const PLUGINS_TOPIC: &str = "__tidegate_plugins";
+/// The topic that holds what plugins log.
+pub(crate) const LOGS_TOPIC: &str = "__tidegate_plugin_logs";
+/// The broker's own topics, whether they are there yet or not.
+const OWN_TOPICS: [&str; 4] = [
+    "__consumer_offsets",
+    "__transaction_state",
+    PLUGINS_TOPIC,
+    LOGS_TOPIC,
+];
 
 /// Compilations and trials at one time. A plugin that makes them slow must not fill the blocking threads.
 const WORKERS: usize = 2;
@@ -50,6 +63,7 @@ const WORKERS: usize = 2;
 pub(crate) struct PluginService {
     engine: Engine,
     limits: Limits,
+    bounds: Bounds,
     max_upload_bytes: usize,
     prepare_timeout: Duration,
     /// The configuration file's part of every topic's settings.
@@ -68,19 +82,24 @@ pub(crate) struct PluginService {
 impl PluginService {
     pub(crate) fn new(config: &ServerConfig) -> Result<Arc<PluginService>, EngineError> {
         let options = &config.plugin_engine;
+        let max_memory_bytes = options
+            .max_memory_bytes
+            .max(config.plugin_limits.memory_bytes);
         let engine = Engine::new(EngineOptions {
             pool_threads: options.pool_threads,
             pool_queue: options.pool_queue,
             max_instances: options.max_instances,
-            max_memory_bytes: options
-                .max_memory_bytes
-                .max(config.plugin_limits.memory_bytes),
+            max_memory_bytes,
             max_upload_bytes: options.max_upload_bytes,
             ..EngineOptions::default()
         })?;
         Ok(Arc::new(PluginService {
             engine,
             limits: config.plugin_limits.clone(),
+            bounds: Bounds {
+                memory_bytes: max_memory_bytes,
+                instances: options.max_instances,
+            },
             max_upload_bytes: options.max_upload_bytes,
             prepare_timeout: Duration::from_millis(options.prepare_timeout_ms),
             defaults: config.topic_defaults.clone(),
@@ -155,6 +174,17 @@ impl PluginService {
         TopicConfig::resolve(own, &broker).map_err(|error| error.to_string())
     }
 
+    /// Whether the plugin may stand there. Blocks when it has to be read and compiled. The error is a sentence.
+    fn may_stand(
+        &self,
+        broker: &Broker,
+        stand: &Stand,
+        config: &TopicConfig,
+    ) -> Result<(), String> {
+        let plugin = self.plugin(broker, bindings::digest(&stand.key))?;
+        standing::check(stand, config, &plugin, &self.limits, self.bounds)
+    }
+
     /// The binding for one stand, made if it is not there. Blocks: it may read, compile and run the plugin.
     fn make(&self, broker: &Broker, stand: &Stand) -> Result<Arc<Binding>, String> {
         if let Some(binding) = self.bindings.get(&stand.key) {
@@ -214,4 +244,18 @@ impl PluginService {
     fn stored(&self) -> std::sync::MutexGuard<'_, HashSet<Sha>> {
         self.stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a topic is the broker's own, or would be.
+fn is_own_topic(image: &Image, name: &str) -> bool {
+    OWN_TOPICS.contains(&name) || image.topic(name).is_some_and(|topic| topic.internal)
+}
+
+/// The names of all topics that are the broker's own, or would be.
+fn own_topics(image: &Image) -> Vec<String> {
+    let internal = image.topics.values().filter(|topic| topic.internal);
+    internal
+        .map(|topic| topic.name.clone())
+        .chain(OWN_TOPICS.map(str::to_owned))
+        .collect()
 }

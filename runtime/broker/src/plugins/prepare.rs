@@ -1,14 +1,15 @@
 //! Makes in the background what chains miss on this broker.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tidegate_metadata::Image;
 
-use super::PluginService;
-use super::bindings::{BindKey, Place, Stand, stands};
+use super::bindings::{Barred, BindKey, Place, Stand, stands};
+use super::rules::World;
+use super::{PluginService, is_own_topic, own_topics, standing};
 use crate::broker::Broker;
 
 /// How often failed bindings are tried again and unwanted ones let go.
@@ -34,16 +35,59 @@ impl PluginService {
         let image = broker.image();
         let mut wanted = HashSet::new();
         let mut complete = true;
+        let mut stale = BTreeSet::new();
         for topic in image.topics.values().filter(|topic| !topic.internal) {
             let stands = self.stands_of(&image, &topic.name);
             wanted.extend(stands.iter().map(|stand| stand.key.clone()));
             let (made, failed) = self.make_missing(broker, &stands);
             complete &= !failed;
             if made || failed {
-                self.refresh(broker, &topic.name);
+                stale.insert(topic.name.clone());
             }
         }
+        // The rules before the chains: nothing may run for a moment that they forbid.
+        for (topic, place, why) in self.bindings.bar(self.barred(&image)) {
+            if let Some(why) = why {
+                tracing::warn!(topic, chain = place.name(), why, "a chain may not run");
+            }
+            stale.insert(topic);
+        }
+        for topic in stale {
+            self.refresh(broker, &topic);
+        }
         self.bindings.evict(&wanted) && complete
+    }
+
+    /// Every chain that could run here and breaks a rule.
+    fn barred(&self, image: &Image) -> Barred {
+        let facts = self.facts(image, &|stand| self.bindings.peek(&stand.key));
+        let world = World {
+            facts: &facts,
+            is_internal: &|name| is_own_topic(image, name),
+            internal_topics: &own_topics(image),
+        };
+        let mut barred = Barred::new();
+        for topic in image.topics.values().filter(|topic| !topic.internal) {
+            let Ok(config) = self.resolve(image, &topic.configs) else {
+                continue;
+            };
+            for stand in self.stands_of(image, &topic.name) {
+                let place = stand.key.place;
+                let may_stand = match self.loaded(stand.key.digest) {
+                    Some(plugin) => {
+                        standing::check(&stand, &config, &plugin, &self.limits, self.bounds)
+                    }
+                    None => Ok(()),
+                };
+                if let Err(why) = may_stand {
+                    barred.insert((topic.name.clone(), place), why);
+                }
+            }
+            if let Err(why) = world.check_source(&topic.name) {
+                barred.insert((topic.name.clone(), Place::Produce), why);
+            }
+        }
+        barred
     }
 
     /// All chains of a topic; those that name what is not uploaded are left out.

@@ -1,5 +1,7 @@
 //! The service over a broker in memory, with guests written by hand.
 
+mod rules;
+
 use std::sync::Arc;
 use std::time::Duration;
 
