@@ -2,7 +2,6 @@
 
 mod build;
 mod store;
-mod toolchain;
 
 use anyhow::Result;
 use clap::Subcommand;

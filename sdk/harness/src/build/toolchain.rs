@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use super::BuildError;
 
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 /// Forces one way: `rustup` or `debian`.
@@ -33,23 +33,25 @@ pub(crate) enum Toolchain {
 
 impl Toolchain {
     /// The first way that works, or the one the environment forces.
-    pub(crate) fn find() -> Result<Toolchain> {
+    pub(crate) fn find() -> Result<Toolchain, BuildError> {
         match std::env::var(FORCE_VARIABLE).ok().as_deref() {
             None | Some("") => find_any(active_has_target(), missing_for_debian().is_empty()),
             Some("rustup") if active_has_target() => Ok(Toolchain::Rustup),
-            Some("rustup") => bail!(
+            Some("rustup") => Err(BuildError::Toolchain(format!(
                 "{FORCE_VARIABLE}=rustup, but the active toolchain has no {TARGET}; run\n  \
                  rustup target add {TARGET}"
-            ),
+            ))),
             Some("debian") => match missing_for_debian() {
                 missing if missing.is_empty() => Ok(Toolchain::Debian),
-                missing => bail!(
+                missing => Err(BuildError::Toolchain(format!(
                     "{FORCE_VARIABLE}=debian, but {} is missing; run\n  apt install rustc-web \
                      cargo-web rust-web-src libstd-rust-web-dev lld",
                     missing.join(" and ")
-                ),
+                ))),
             },
-            Some(other) => bail!("{FORCE_VARIABLE} is `{other}`; it may be `rustup` or `debian`"),
+            Some(other) => Err(BuildError::Toolchain(format!(
+                "{FORCE_VARIABLE} is `{other}`; it may be `rustup` or `debian`"
+            ))),
         }
     }
 
@@ -101,11 +103,13 @@ impl Toolchain {
     }
 }
 
-fn find_any(active: bool, debian: bool) -> Result<Toolchain> {
+fn find_any(active: bool, debian: bool) -> Result<Toolchain, BuildError> {
     match (active, debian) {
         (true, _) => Ok(Toolchain::Rustup),
         (false, true) => Ok(Toolchain::Debian),
-        (false, false) => bail!("no toolchain here can build for {TARGET}; {HOW_TO_INSTALL}"),
+        (false, false) => Err(BuildError::Toolchain(format!(
+            "no toolchain here can build for {TARGET}; {HOW_TO_INSTALL}"
+        ))),
     }
 }
 
