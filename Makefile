@@ -42,7 +42,7 @@ test-rust: plugins
 
 # What ships as Wasm also runs natively, which is where its unit tests are.
 test-plugins:
-	cd sdk/rust && cargo test --release --no-fail-fast
+	cd sdk/rust && cargo test --release --workspace --no-fail-fast
 	cd plugins && cargo test --release --no-fail-fast
 
 test-clients: plugins
@@ -69,7 +69,7 @@ check: setup
 	cd sdk/rust && cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cd plugins && cargo clippy --release --all-targets -- -D warnings
-	cd sdk/rust && cargo clippy --release --all-targets -- -D warnings
+	cd sdk/rust && cargo clippy --release --workspace --all-targets -- -D warnings
 
 fix: setup
 	cargo fmt --all

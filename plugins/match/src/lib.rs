@@ -4,13 +4,11 @@ mod test;
 
 use memchr::memmem::Finder;
 use serde::Deserialize;
-use tidegate_sdk::{
+use tidegate::{
     Batch, Column, ConfigKey, Description, Filter, Record, Verdict, Verdicts, field::Field,
 };
 
 use crate::test::{Op, Test};
-
-tidegate_sdk::filter!(Match);
 
 /// The configuration, as `Match::describe` tells it.
 #[derive(Deserialize)]
@@ -28,6 +26,7 @@ pub struct Match {
     negate: bool,
 }
 
+#[tidegate::filter]
 impl Filter for Match {
     type Config = Config;
 
@@ -121,7 +120,7 @@ impl Match {
 #[cfg(test)]
 mod tests {
     use proptest::{collection::vec, prelude::*};
-    use tidegate_sdk::testing::{self, TestRecord, null, value};
+    use tidegate::testing::{self, TestRecord, null, value};
 
     use super::*;
 

@@ -6,7 +6,7 @@ use regex_automata::{
     util::syntax,
 };
 use serde::Deserialize;
-use tidegate_sdk::Number;
+use tidegate::Number;
 
 /// How large a compiled expression may be, in bytes: a tenth of what the crate allows, so that no
 /// binding takes much of an instance's memory.

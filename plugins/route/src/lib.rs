@@ -3,13 +3,11 @@
 mod table;
 
 use serde::Deserialize;
-use tidegate_sdk::{
+use tidegate::{
     Batch, ConfigKey, Description, Partition, Record, Router, Routes, Target, Verdict, field::Field,
 };
 
 use crate::table::{Fallback, Table};
-
-tidegate_sdk::router!(Route);
 
 /// The configuration, as `Route::describe` tells it.
 #[derive(Deserialize)]
@@ -47,6 +45,7 @@ enum Outcome {
     Dropped,
 }
 
+#[tidegate::router]
 impl Router for Route {
     type Config = Config;
 
@@ -142,7 +141,7 @@ impl Route {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_sdk::testing::{self, Routed, TestRecord, null, value};
+    use tidegate::testing::{self, Routed, TestRecord, null, value};
 
     use super::*;
 

@@ -2,6 +2,15 @@
 
 use crate::bindings::types;
 
+/// The key of a record; `None` if it is null.
+pub type Key<'a> = Option<&'a [u8]>;
+
+/// The value of a record; `None` is a tombstone.
+pub type Value<'a> = Option<&'a [u8]>;
+
+/// Milliseconds since the Unix epoch.
+pub type Timestamp = i64;
+
 /// Some records of one partition, in order. Holds only the columns that the plugin asked for.
 pub struct Batch {
     raw: types::Batch,
@@ -117,7 +126,7 @@ impl<'a> Column<'a> {
         nulls: &[],
     };
 
-    fn new(raw: &'a types::BytesColumn) -> Self {
+    pub(crate) fn new(raw: &'a types::BytesColumn) -> Self {
         Self {
             offsets: &raw.offsets,
             data: &raw.data,
@@ -190,11 +199,7 @@ impl<'a> Record<'a> {
     /// The last header of this name, as Kafka's `lastHeader` has it. `None` also if its value is
     /// null.
     pub fn header(&self, name: impl AsRef<[u8]>) -> Option<&'a [u8]> {
-        let name = name.as_ref();
-        self.headers()
-            .rev()
-            .find(|(key, _)| *key == name)
-            .and_then(|(_, value)| value)
+        self.headers().last_value(name)
     }
 
     /// Milliseconds since the Unix epoch.
@@ -256,6 +261,13 @@ pub struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
+    /// The last header of this name, as [`Record::header`] gives it.
+    pub fn last_value(&self, name: impl AsRef<[u8]>) -> Option<&'a [u8]> {
+        let name = name.as_ref();
+        let mut headers = self.clone().rev();
+        headers.find(|(key, _)| *key == name)?.1
+    }
+
     fn at(&self, index: usize) -> (&'a [u8], Option<&'a [u8]>) {
         (
             self.keys.get(index).unwrap_or_default(),

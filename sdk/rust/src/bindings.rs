@@ -28,3 +28,17 @@ pub mod router {
         },
     });
 }
+
+pub mod transform {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "transform",
+        pub_export_macro: true,
+        export_macro_name: "export_transform",
+        default_bindings_module: "tidegate_sdk::bindings::transform",
+        with: {
+            "tidegate:plugin/types@0.1.0": crate::bindings::types,
+            "tidegate:plugin/host@0.1.0": crate::bindings::host,
+        },
+    });
+}

@@ -33,6 +33,26 @@ use serde::{
     forward_to_deserialize_any,
 };
 
+use crate::ConfigKey;
+
+/// A configuration that says which keys it has. Derived with [`Config`](derive@crate::Config).
+pub trait Config: DeserializeOwned {
+    fn keys() -> Vec<ConfigKey>;
+
+    /// # Errors
+    /// A sentence for whoever binds the plugin, if the keys do not suit each other.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Of a plugin that has no configuration.
+impl Config for () {
+    fn keys() -> Vec<ConfigKey> {
+        Vec::new()
+    }
+}
+
 /// What is wrong with a configuration, as a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError(String);

@@ -45,6 +45,13 @@ impl Description {
         self
     }
 
+    /// What a transform may replace; the broker refuses an edit of anything else. Not for filters
+    /// and routers.
+    pub fn writes(mut self, columns: Columns) -> Self {
+        self.raw.writes = columns;
+        self
+    }
+
     /// Whether instances may be mixed between partitions ([`State::None`], the default).
     pub fn state(mut self, state: State) -> Self {
         self.raw.state = state;

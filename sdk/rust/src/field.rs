@@ -29,8 +29,18 @@ pub enum Field {
 
 impl Field {
     /// The columns that any field may need. A description is given before the configuration is
-    /// known, so a plugin that is told its field must ask for all of them.
+    /// known, so a plugin that is told its field describes all of them, and narrows them down with
+    /// [`columns`](Self::columns).
     pub const COLUMNS: Columns = Columns::KEY.union(Columns::VALUE).union(Columns::HEADERS);
+
+    /// The column it is in, to give to `columns` of a plugin that looks at nothing else.
+    pub fn columns(&self) -> Columns {
+        match self {
+            Self::Value | Self::Json(_) => Columns::VALUE,
+            Self::Key => Columns::KEY,
+            Self::Header(_) => Columns::HEADERS,
+        }
+    }
 
     /// The field's bytes: of a JSON string its contents, of other JSON how it is written. `None`
     /// if the field is not there or null, JSON's null included.

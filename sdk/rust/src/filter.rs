@@ -2,9 +2,9 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::{Batch, Description, Record, bindings::types};
+use crate::{Batch, Columns, Description, Record, bindings::types};
 
-/// Says of each record whether it stays. Exported with [`filter!`](crate::filter!).
+/// Says of each record whether it stays. Exported with [`filter`](macro@crate::filter).
 pub trait Filter: Sized {
     /// What the binding's keys are read into, see [`config`](crate::config); `()` for none.
     type Config: DeserializeOwned;
@@ -16,6 +16,12 @@ pub trait Filter: Sized {
     /// # Errors
     /// A sentence for whoever binds the plugin; the binding is refused.
     fn configure(config: Self::Config) -> Result<Self, String>;
+
+    /// With this configuration no more than these of the described columns are read, so that the
+    /// broker copies no others; `None` for all of them.
+    fn columns(&self) -> Option<Columns> {
+        None
+    }
 
     fn filter(&mut self, record: &Record<'_>) -> Verdict;
 
@@ -145,7 +151,7 @@ impl Verdicts {
 
 /// Exports a [`Filter`] as the component's `filter` world. Once in a crate.
 #[macro_export]
-macro_rules! filter {
+macro_rules! export_filter {
     ($plugin:ty) => {
         #[cfg(not(target_arch = "wasm32"))]
         const _: fn() = || $crate::glue::is_filter::<$plugin>();
@@ -209,7 +215,7 @@ macro_rules! filter_fn {
                 }
             }
 
-            $crate::filter!(FilterFn);
+            $crate::export_filter!(FilterFn);
         };
     };
 }

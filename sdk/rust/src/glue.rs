@@ -2,10 +2,10 @@
 
 #![allow(missing_docs)]
 
-use std::{cell::RefCell, panic};
+use std::{cell::RefCell, fmt, panic};
 
 use crate::{
-    Batch, Description, Filter, Router, Routes, Verdicts,
+    Batch, Columns, Description, Edits, Filter, Router, Routes, Transform, Verdicts,
     bindings::types,
     config,
     host::{self, Level},
@@ -32,6 +32,25 @@ pub fn is_filter<F: Filter>() {}
 
 pub fn is_router<R: Router>() {}
 
+pub fn is_transform<T: Transform>() {}
+
+/// What a function over a batch may give back: nothing, or the error with which the batch failed.
+pub trait Done {
+    fn done(self) -> Result<(), String>;
+}
+
+impl Done for () {
+    fn done(self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl<E: fmt::Display> Done for Result<(), E> {
+    fn done(self) -> Result<(), String> {
+        self.map_err(|error| error.to_string())
+    }
+}
+
 pub fn describe(description: Description) -> types::Description {
     description.raw
 }
@@ -41,8 +60,9 @@ pub fn configure_filter<F: Filter>(
     pairs: Vec<(String, String)>,
 ) -> Result<(), String> {
     log_panics();
-    let config = read_config(&F::describe(), pairs)?;
-    slot.0.replace(Some(F::configure(config)?));
+    let plugin = F::configure(read_config(&F::describe(), pairs)?)?;
+    narrow(plugin.columns());
+    slot.0.replace(Some(plugin));
     Ok(())
 }
 
@@ -51,8 +71,20 @@ pub fn configure_router<R: Router>(
     pairs: Vec<(String, String)>,
 ) -> Result<(), String> {
     log_panics();
-    let config = read_config(&R::describe(), pairs)?;
-    slot.0.replace(Some(R::configure(config)?));
+    let plugin = R::configure(read_config(&R::describe(), pairs)?)?;
+    narrow(plugin.columns());
+    slot.0.replace(Some(plugin));
+    Ok(())
+}
+
+pub fn configure_transform<T: Transform>(
+    slot: &Slot<T>,
+    pairs: Vec<(String, String)>,
+) -> Result<(), String> {
+    log_panics();
+    let plugin = T::configure(read_config(&T::describe(), pairs)?)?;
+    narrow(plugin.columns());
+    slot.0.replace(Some(plugin));
     Ok(())
 }
 
@@ -72,6 +104,21 @@ pub fn route<R: Router>(slot: &Slot<R>, batch: types::Batch) -> Result<types::Ro
     let mut routes = Routes::new(batch.len());
     slot.run(|plugin| plugin.route_batch(&batch, &mut routes))?;
     Ok(routes.into_raw())
+}
+
+pub fn apply<T: Transform>(slot: &Slot<T>, batch: types::Batch) -> Result<types::Edits, String> {
+    let batch = Batch::new(batch);
+    let mut edits = Edits::new(batch.len());
+    slot.run(|plugin| plugin.transform_batch(&batch, &mut edits))?;
+    Ok(edits.into_raw())
+}
+
+/// Where no plugin of a component narrows, this is optimised away and with it the import.
+#[inline]
+fn narrow(columns: Option<Columns>) {
+    if let Some(columns) = columns {
+        host::narrow(columns);
+    }
 }
 
 /// Defaults are filled in here too, so that a plugin works the same in a host that does not.

@@ -3,6 +3,8 @@
 
 pub use crate::bindings::host::Level;
 
+use crate::Columns;
+
 /// Logs under the plugin's name. Rate-limited by the host: what is over the limit is counted, not
 /// kept.
 pub fn log(level: Level, message: &str) {
@@ -20,6 +22,12 @@ pub fn config(key: &str) -> Option<String> {
     outside::config(key)
 }
 
+/// What a plugin's `columns` said of its configuration.
+#[inline]
+pub(crate) fn narrow(columns: Columns) {
+    outside::narrow(columns);
+}
+
 #[cfg(target_arch = "wasm32")]
 use crate::bindings::host as outside;
 
@@ -27,7 +35,7 @@ use crate::bindings::host as outside;
 pub(crate) mod outside {
     use std::{cell::RefCell, collections::BTreeMap};
 
-    use super::Level;
+    use super::{Columns, Level};
 
     thread_local! {
         static COUNTERS: RefCell<BTreeMap<String, u64>> = const { RefCell::new(BTreeMap::new()) };
@@ -44,6 +52,8 @@ pub(crate) mod outside {
     pub(super) fn config(_key: &str) -> Option<String> {
         None
     }
+
+    pub(super) fn narrow(_columns: Columns) {}
 
     pub(crate) fn counted(name: &str) -> u64 {
         COUNTERS.with_borrow(|counters| counters.get(name).copied().unwrap_or_default())

@@ -2,9 +2,9 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::{Batch, Description, Record, Verdict, Verdicts, bindings::types};
+use crate::{Batch, Columns, Description, Record, Verdict, Verdicts, bindings::types};
 
-/// Says to which other topics a record goes. Exported with [`router!`](crate::router!).
+/// Says to which other topics a record goes. Exported with [`router`](macro@crate::router).
 ///
 /// ```
 /// use tidegate_sdk::prelude::*;
@@ -13,6 +13,7 @@ use crate::{Batch, Description, Record, Verdict, Verdicts, bindings::types};
 /// /// Moves records without a key to a topic of their own.
 /// struct Keyless;
 ///
+/// #[tidegate_sdk::router]
 /// impl Router for Keyless {
 ///     type Config = ();
 ///
@@ -36,8 +37,6 @@ use crate::{Batch, Description, Record, Verdict, Verdicts, bindings::types};
 ///     }
 /// }
 ///
-/// tidegate_sdk::router!(Keyless);
-///
 /// let records = [testing::value("a"), testing::value("b").key("k")];
 /// let routed = testing::route::<Keyless>(&[], &records).unwrap();
 /// assert_eq!(routed[0].topics(), ["keyless"]);
@@ -54,6 +53,12 @@ pub trait Router: Sized {
     /// # Errors
     /// A sentence for whoever binds the plugin; the binding is refused.
     fn configure(config: Self::Config) -> Result<Self, String>;
+
+    /// With this configuration no more than these of the described columns are read, so that the
+    /// broker copies no others; `None` for all of them.
+    fn columns(&self) -> Option<Columns> {
+        None
+    }
 
     /// Every topic that may be named with this configuration, exactly or as `prefix-*`. The broker
     /// checks them when the plugin is bound, and refuses a route to any other.
@@ -210,7 +215,7 @@ impl Routes {
 
 /// Exports a [`Router`] as the component's `router` world. Once in a crate.
 #[macro_export]
-macro_rules! router {
+macro_rules! export_router {
     ($plugin:ty) => {
         #[cfg(not(target_arch = "wasm32"))]
         const _: fn() = || $crate::glue::is_router::<$plugin>();

@@ -3,12 +3,12 @@
 //! A plugin sees only the columns it described, as in the broker: a forgotten one shows here.
 
 use crate::{
-    Batch, Columns, Description, Filter, Partition, Router, Routes, Verdict, Verdicts,
-    bindings::types, glue,
+    Batch, Column, Columns, Description, Edits, Filter, Partition, Router, Routes, Transform,
+    Verdict, Verdicts, bindings::types, edits::ColumnBuilder, glue,
 };
 
 /// A record to test with, from [`value`] or [`null`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TestRecord {
     key: Option<Vec<u8>>,
     value: Option<Vec<u8>>,
@@ -63,7 +63,8 @@ pub fn filter<F: Filter>(
     let description = F::describe();
     let mut plugin = F::configure(read_config(&description, config)?)?;
     let mut verdicts = Verdicts::new(records.len());
-    plugin.filter_batch(&columns(records, description.raw.columns), &mut verdicts)?;
+    let columns = read_columns(&description, plugin.columns());
+    plugin.filter_batch(&batch_of(records, columns), &mut verdicts)?;
     Ok(verdicts.into_list())
 }
 
@@ -96,7 +97,8 @@ pub fn route<R: Router>(
     let description = R::describe();
     let mut plugin = R::configure(read_config(&description, config)?)?;
     let mut routes = Routes::new(records.len());
-    plugin.route_batch(&columns(records, description.raw.columns), &mut routes)?;
+    let columns = read_columns(&description, plugin.columns());
+    plugin.route_batch(&batch_of(records, columns), &mut routes)?;
 
     let targets = plugin.targets();
     let (verdicts, sent) = routes.into_lists();
@@ -124,9 +126,54 @@ pub fn targets<R: Router>(config: &[(&str, &str)]) -> Result<Vec<String>, String
     Ok(R::configure(read_config(&R::describe(), config)?)?.targets())
 }
 
+/// What a transform made of one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The record as it is then.
+    Kept(TestRecord),
+    Dropped,
+    Rejected(String),
+}
+
+/// Configures a transform and gives what it makes of each record.
+///
+/// # Errors
+/// What the plugin said of its configuration or of the batch, or an edit of a column that is not
+/// among those it [`writes`](Description::writes).
+pub fn transform<T: Transform>(
+    config: &[(&str, &str)],
+    records: &[TestRecord],
+) -> Result<Vec<Outcome>, String> {
+    let description = T::describe();
+    let mut plugin = T::configure(read_config(&description, config)?)?;
+    let mut edits = Edits::new(records.len());
+    let columns = read_columns(&description, plugin.columns());
+    plugin.transform_batch(&batch_of(records, columns), &mut edits)?;
+
+    let verdicts = std::mem::replace(edits.verdicts(), Verdicts::new(0)).into_list();
+    let mut edited = records.to_vec();
+    let writes = description.raw.writes;
+    apply(edits.into_raw(), &mut edited, |column| {
+        if writes.contains(column) {
+            Ok(())
+        } else {
+            Err(format!(
+                "it edits {column:?} and does not say that it writes it"
+            ))
+        }
+    })?;
+    let outcomes = verdicts.into_iter().zip(edited);
+    let outcomes = outcomes.map(|(verdict, record)| match verdict {
+        Verdict::Keep => Outcome::Kept(record),
+        Verdict::Drop => Outcome::Dropped,
+        Verdict::Reject(reason) => Outcome::Rejected(reason),
+    });
+    Ok(outcomes.collect())
+}
+
 /// A batch with every column, for tests of what is not a plugin.
 pub fn batch(records: &[TestRecord]) -> Batch {
-    columns(records, Columns::EVERY)
+    batch_of(records, Columns::EVERY)
 }
 
 /// What [`host::counter`](crate::host::counter) added up to on this thread.
@@ -146,6 +193,65 @@ fn read_config<C: serde::de::DeserializeOwned>(
     glue::read_config(description, pairs)
 }
 
+/// What the broker would lower: no more than the plugin's `columns` left of what it described.
+fn read_columns(description: &Description, narrowed: Option<Columns>) -> Columns {
+    description.raw.columns & narrowed.unwrap_or(Columns::EVERY)
+}
+
+fn apply(
+    edits: types::Edits,
+    records: &mut [TestRecord],
+    may_write: impl Fn(Columns) -> Result<(), String>,
+) -> Result<(), String> {
+    let own = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+    let count = records.len();
+    if let Some(edit) = edits.keys {
+        may_write(Columns::KEY)?;
+        let column = Column::new(&edit.column);
+        for (at, row) in rows(edit.rows, count) {
+            records[row].key = own(column.get(at));
+        }
+    }
+    if let Some(edit) = edits.values {
+        may_write(Columns::VALUE)?;
+        let column = Column::new(&edit.column);
+        for (at, row) in rows(edit.rows, count) {
+            records[row].value = own(column.get(at));
+        }
+    }
+    if let Some(edit) = edits.headers {
+        may_write(Columns::HEADERS)?;
+        let (names, values) = (
+            Column::new(&edit.column.keys),
+            Column::new(&edit.column.values),
+        );
+        for (at, row) in rows(edit.rows, count) {
+            let range = edit.column.offsets[at]..edit.column.offsets[at + 1];
+            records[row].headers = range
+                .map(|at| at as usize)
+                .map(|at| (own(names.get(at)).unwrap_or_default(), own(values.get(at))))
+                .collect();
+        }
+    }
+    if let Some(edit) = edits.timestamps {
+        may_write(Columns::TIMESTAMP)?;
+        for (at, row) in rows(edit.rows, count) {
+            records[row].timestamp_ms = edit.values[at];
+        }
+    }
+    Ok(())
+}
+
+/// (place in the edit, record) of each entry.
+fn rows(rows: Vec<u32>, count: usize) -> impl Iterator<Item = (usize, usize)> {
+    let rows = if rows.is_empty() {
+        (0..count as u32).collect()
+    } else {
+        rows
+    };
+    rows.into_iter().map(|row| row as usize).enumerate()
+}
+
 fn names(target: &str, topic: &str) -> bool {
     match target.strip_suffix('*') {
         Some(prefix) => topic.starts_with(prefix),
@@ -153,7 +259,7 @@ fn names(target: &str, topic: &str) -> bool {
     }
 }
 
-fn columns(records: &[TestRecord], wanted: Columns) -> Batch {
+fn batch_of(records: &[TestRecord], wanted: Columns) -> Batch {
     let has = |column| wanted.contains(column);
     Batch::new(types::Batch {
         context: types::Context {
@@ -191,20 +297,7 @@ fn headers(records: &[TestRecord]) -> types::HeadersColumn {
 }
 
 fn bytes<'a>(items: impl Iterator<Item = Option<&'a [u8]>>) -> types::BytesColumn {
-    let mut column = types::BytesColumn {
-        offsets: vec![0],
-        data: Vec::new(),
-        nulls: Vec::new(),
-    };
-    for (index, item) in items.enumerate() {
-        match item {
-            Some(item) => column.data.extend_from_slice(item),
-            None => {
-                column.nulls.resize(index / 8 + 1, 0);
-                column.nulls[index / 8] |= 1 << (index % 8);
-            }
-        }
-        column.offsets.push(column.data.len() as u32);
-    }
-    column
+    let mut column = ColumnBuilder::default();
+    items.for_each(|item| column.push(item));
+    column.into_raw()
 }

@@ -40,6 +40,11 @@ const NEVER_IN: &[(&str, &[&str], &str)] = &[
         "api/* gives responses to the connection and never writes to a socket",
     ),
     (
+        "sdk/macros/",
+        RUNTIME,
+        "the SDK knows the WIT package and nothing of the runtime",
+    ),
+    (
         "sdk/rust/",
         RUNTIME,
         "the SDK knows the WIT package and nothing of the runtime",

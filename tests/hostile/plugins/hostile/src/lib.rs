@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tidegate_sdk::host::{self, Level};
 use tidegate_sdk::prelude::*;
 
-tidegate_sdk::filter!(Hostile);
+tidegate_sdk::export_filter!(Hostile);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
