@@ -21,6 +21,9 @@ use crate::plugins::PluginService;
 use crate::topics::Topics;
 use crate::{admin, connection, tasks};
 
+/// Compiled plugins, below the data directory.
+const PLUGIN_CACHE: &str = "plugin-cache";
+
 /// Why a broker did not start; each is a sentence for whoever started it, to be shown with its source.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -56,7 +59,10 @@ pub struct Running {
 }
 
 /// Opens the data, replays it, and accepts connections when everything is ready.
-pub async fn start(config: ServerConfig) -> Result<Running, StartError> {
+pub async fn start(mut config: ServerConfig) -> Result<Running, StartError> {
+    if config.plugin_engine.cache_bytes > 0 {
+        config.plugin_engine.cache_dir = Some(config.data_dir.join(PLUGIN_CACHE));
+    }
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }

@@ -45,6 +45,7 @@ impl Client {
             data_dir: Some(data.path().join("data")),
             listen: Some("127.0.0.1:0".into()),
             admin: Some("127.0.0.1:0".into()),
+            compiler: None,
         });
         let running = start(config.unwrap()).await.unwrap();
         let socket = TcpStream::connect(running.kafka_addresses()[0])

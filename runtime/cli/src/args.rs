@@ -50,6 +50,9 @@ pub(crate) enum Command {
     /// Look at consumer groups.
     #[command(subcommand)]
     Group(GroupCommand),
+    /// Compile one plugin for the broker that started this process.
+    #[command(hide = true)]
+    CompilePlugin,
 }
 
 /// Where the broker is.

@@ -21,7 +21,11 @@ use clap::Parser;
 use crate::args::{Cli, Command};
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    let cli = Cli::parse();
+    if let Command::CompilePlugin = cli.command {
+        return tidegate_plugin::compile_child();
+    }
+    match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         // `tidegate consume ... | head` is how people work.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -41,6 +45,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::Consume(args) => consume::run(args, global),
         Command::Plugin(command) => plugin::run(command, global),
         Command::Group(command) => group::run(command, global),
+        // `main` has served it: it says nothing to people.
+        Command::CompilePlugin => Ok(()),
     }
 }
 

@@ -52,6 +52,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<()> {
         data_dir: args.data_dir,
         listen: args.listen,
         admin: args.admin,
+        compiler: Some(own_program()?),
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -93,6 +94,16 @@ async fn serve(config: ServerConfig) -> Result<()> {
     broker.stop().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// This program, to be started again as the compiler of plugins. Where the system can name the file that runs now, an
+/// upgrade that replaces it on disk does no harm.
+fn own_program() -> Result<PathBuf> {
+    let running = PathBuf::from("/proc/self/exe");
+    match running.exists() {
+        true => Ok(running),
+        false => std::env::current_exe().context("finding this program's own file"),
+    }
 }
 
 fn start_log(format: LogFormat) {

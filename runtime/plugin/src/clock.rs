@@ -4,7 +4,7 @@
 
 use std::io;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use wasmtime::Engine;
 
@@ -14,6 +14,12 @@ pub(crate) const TICK: Duration = Duration::from_millis(5);
 pub(crate) fn now() -> Instant {
     #[allow(clippy::disallowed_methods)]
     Instant::now()
+}
+
+/// For the times of files in the cache.
+pub(crate) fn wall() -> SystemTime {
+    #[allow(clippy::disallowed_methods)]
+    SystemTime::now()
 }
 
 /// Ticks after which a call of `budget` is to be looked at: never too few to be over, were the ticks

@@ -1,22 +1,22 @@
 //! The engine: compilation, the cache of plugins, instances and threads.
 
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use wasmtime::component::Linker;
-use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
+use wasmtime::{Config, WasmBacktraceDetails};
 
+use crate::artifact::Artifact;
 use crate::binding::Registry;
-use crate::guest::Guest;
-use crate::{BindError, Binding, BindingSpec, Digest, LoadError, Plugin, Pool, clock, guest, load};
+use crate::cache::Cache;
+use crate::compile::{Bounds, Workshop};
+use crate::site::Sites;
+use crate::{BindError, Binding, BindingSpec, Compiler, Digest, LoadError, Plugin, Pool, load};
 
-/// A real component made of one Rust module has three core instances (it, a shim and its fix-up).
-const CORE_INSTANCES_EACH: u32 = 4;
-const TABLES_EACH: u32 = 3;
-const MAX_TABLE_ELEMENTS: usize = 20_000;
 const MAX_DEADLINE_MS: u64 = 60_000;
 /// The guest's own stack. The threads of the pool have far more.
 const WASM_STACK_BYTES: usize = 512 << 10;
@@ -34,8 +34,17 @@ pub struct EngineOptions {
     pub max_memory_bytes: usize,
     /// Bytes of one uploaded component.
     pub max_upload_bytes: usize,
-    /// Where compiled artifacts are to be kept. Not used yet: components are compiled at each start.
+    /// Instances alive at the same time of components that do not fit the pool's slots (JavaScript, Python).
+    pub max_large_instances: usize,
+    /// Where compiled plugins are kept across restarts; `None` compiles them at each start. The directory becomes
+    /// the engine's own: mode 0700, and what it does not need goes.
     pub cache_dir: Option<PathBuf>,
+    /// Files there, together; what was not used for longest goes first.
+    pub cache_bytes: u64,
+    pub compiler: Compiler,
+    /// Of one compilation, where `compiler` is a child process.
+    pub compile_timeout_ms: u64,
+    pub compile_memory_bytes: u64,
 }
 
 impl Default for EngineOptions {
@@ -46,7 +55,12 @@ impl Default for EngineOptions {
             max_instances: 256,
             max_memory_bytes: 256 << 20,
             max_upload_bytes: 32 << 20,
+            max_large_instances: 16,
             cache_dir: None,
+            cache_bytes: 1 << 30,
+            compiler: Compiler::InProcess,
+            compile_timeout_ms: 60_000,
+            compile_memory_bytes: 1 << 30,
         }
     }
 }
@@ -67,10 +81,12 @@ pub struct Engine {
 
 struct Inner {
     options: EngineOptions,
-    wasm: wasmtime::Engine,
-    linker: Linker<Guest>,
+    sites: Sites,
+    workshop: Workshop,
+    cache: Option<Cache>,
     pool: Pool,
     compilations: AtomicU64,
+    cache_hits: AtomicU64,
     plugins: Mutex<HashMap<Digest, Arc<Slot>>>,
     bindings: Arc<Registry>,
 }
@@ -82,17 +98,21 @@ impl Engine {
     pub fn new(options: EngineOptions) -> Result<Engine, EngineError> {
         let wasm_error = |error: wasmtime::Error| EngineError::Wasm(format!("{error:#}"));
         let thread_error = |error: std::io::Error| EngineError::Thread(error.to_string());
-        let wasm = wasmtime::Engine::new(&config(&options)).map_err(wasm_error)?;
-        let mut linker = Linker::new(&wasm);
-        guest::link(&mut linker).map_err(wasm_error)?;
-        clock::start_ticker(&wasm).map_err(thread_error)?;
+        let sites = Sites::new(&options, &config()).map_err(wasm_error)?;
+        sites.start_tickers().map_err(thread_error)?;
         let pool = Pool::new(options.pool_threads, options.pool_queue).map_err(thread_error)?;
+        let bounds = Bounds {
+            timeout: Duration::from_millis(options.compile_timeout_ms),
+            memory_bytes: options.compile_memory_bytes,
+        };
         let inner = Inner {
+            workshop: Workshop::new(options.compiler.clone(), bounds),
+            cache: open_cache(&options, &sites),
             options,
-            wasm,
-            linker,
+            sites,
             pool,
             compilations: AtomicU64::new(0),
+            cache_hits: AtomicU64::new(0),
             plugins: Mutex::default(),
             bindings: Arc::default(),
         };
@@ -101,8 +121,9 @@ impl Engine {
         })
     }
 
-    /// Validates, compiles once per sha256 and asks the plugin to describe itself in a dry run. Blocks for
-    /// the compilation (tens of milliseconds to seconds): not on an async worker.
+    /// Validates, compiles once per sha256 (unless an earlier run left its code in the cache) and asks the plugin to
+    /// describe itself in a dry run. Blocks for the compilation (tens of milliseconds to seconds): not on an async
+    /// worker.
     pub fn load(&self, wasm: &[u8]) -> Result<Arc<Plugin>, LoadError> {
         let max = self.inner.options.max_upload_bytes;
         if wasm.len() > max {
@@ -118,13 +139,7 @@ impl Engine {
             return Ok(Arc::clone(plugin));
         }
         let inner = &self.inner;
-        match load::load(
-            &inner.wasm,
-            &inner.linker,
-            &inner.compilations,
-            digest,
-            wasm,
-        ) {
+        match inner.make(digest, wasm) {
             Ok(plugin) => Ok(Arc::clone(held.insert(Arc::new(plugin)))),
             Err(error) => {
                 // Refused files must not fill the cache.
@@ -140,9 +155,12 @@ impl Engine {
         slot.try_lock().ok()?.clone()
     }
 
-    /// Takes a plugin out of the cache; its code goes when the last binding does.
+    /// Forgets a plugin, on disk too; its code goes when the last binding does.
     pub fn forget(&self, digest: &Digest) {
         self.inner.plugins().remove(digest);
+        if let Some(cache) = &self.inner.cache {
+            cache.remove(*digest);
+        }
     }
 
     /// Compilations since the engine started.
@@ -150,9 +168,14 @@ impl Engine {
         self.inner.compilations.load(Ordering::Relaxed)
     }
 
+    /// Plugins since the engine started whose code was in the cache.
+    pub fn cache_hits(&self) -> u64 {
+        self.inner.cache_hits.load(Ordering::Relaxed)
+    }
+
     /// Checks the configuration and tries it in an instance. Blocks for up to three deadlines.
     pub fn bind(&self, plugin: &Arc<Plugin>, spec: BindingSpec) -> Result<Arc<Binding>, BindError> {
-        self.inner.check_limits(&spec)?;
+        self.inner.check_limits(plugin, &spec)?;
         Binding::new(plugin, spec, &self.inner.bindings)
     }
 
@@ -166,7 +189,48 @@ impl Inner {
         self.plugins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn check_limits(&self, spec: &BindingSpec) -> Result<(), BindError> {
+    fn make(&self, digest: Digest, wasm: &[u8]) -> Result<Plugin, LoadError> {
+        load::check_preamble(wasm)?;
+        if let Some(artifact) = self.cached(digest) {
+            self.cache_hits.fetch_add(1, Ordering::Relaxed);
+            return self.load(&artifact, wasm.len());
+        }
+        self.compilations.fetch_add(1, Ordering::Relaxed);
+        let (engine, compatibility) = (self.sites.compiler(), self.sites.compatibility());
+        let code = self.workshop.compile(engine, compatibility, wasm)?;
+        let artifact = Artifact::compiled(digest, &code);
+        drop(code);
+        let plugin = self.load(&artifact, wasm.len())?;
+        // Only what passed every check is kept: refused files must not fill the disk.
+        if let Some(cache) = &self.cache
+            && let Err(error) = cache.write(&artifact)
+        {
+            tracing::warn!(target: "tidegate::plugin", %digest, %error, "compiled code cannot be kept");
+        }
+        Ok(plugin)
+    }
+
+    fn load(&self, artifact: &Artifact, size: usize) -> Result<Plugin, LoadError> {
+        let (site, component) = self.sites.load(artifact)?;
+        load::load(site, &component, artifact.digest(), size)
+    }
+
+    fn cached(&self, digest: Digest) -> Option<Artifact> {
+        let cache = self.cache.as_ref()?;
+        let why = match cache.read(digest) {
+            Ok(Some(artifact)) if self.sites.accepts(&artifact) => return Some(artifact),
+            Ok(Some(_)) => "the engine does not take it".to_owned(),
+            Ok(None) => return None,
+            Err(why) => why,
+        };
+        tracing::warn!(
+            target: "tidegate::plugin", %digest, why,
+            "a compiled plugin in the cache cannot be used and is compiled again"
+        );
+        None
+    }
+
+    fn check_limits(&self, plugin: &Plugin, spec: &BindingSpec) -> Result<(), BindError> {
         let limits = &spec.limits;
         let checks = [
             ("deadline_ms", limits.deadline_ms, MAX_DEADLINE_MS),
@@ -178,7 +242,7 @@ impl Inner {
             (
                 "table_elements",
                 limits.table_elements as u64,
-                MAX_TABLE_ELEMENTS as u64,
+                plugin.pre.max_table_elements() as u64,
             ),
         ];
         for (name, value, max) in checks {
@@ -193,16 +257,32 @@ impl Inner {
     }
 }
 
-fn config(options: &EngineOptions) -> Config {
-    let instances = u32::try_from(options.max_instances.max(1)).unwrap_or(u32::MAX);
-    let mut pooling = PoolingAllocationConfig::new();
-    pooling
-        .total_component_instances(instances)
-        .total_core_instances(instances.saturating_mul(CORE_INSTANCES_EACH))
-        .total_memories(instances)
-        .total_tables(instances.saturating_mul(TABLES_EACH))
-        .max_memory_size(options.max_memory_bytes)
-        .table_elements(MAX_TABLE_ELEMENTS);
+/// A cache that cannot be had costs time at starts, nothing else.
+fn open_cache(options: &EngineOptions, sites: &Sites) -> Option<Cache> {
+    let root = options.cache_dir.as_ref()?;
+    let engine = sites
+        .compatibility()
+        .iter()
+        .take(16)
+        .fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        });
+    match Cache::open(root, &engine, options.cache_bytes) {
+        Ok(cache) => Some(cache),
+        Err(error) => {
+            tracing::warn!(
+                target: "tidegate::plugin", path = %root.display(), %error,
+                "compiled plugins are not kept across restarts"
+            );
+            None
+        }
+    }
+}
+
+/// What decides how guests are compiled and run, for every engine of this crate and for the child that compiles. Where
+/// instances live is added by `site`.
+pub(crate) fn config() -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -212,7 +292,6 @@ fn config(options: &EngineOptions) -> Config {
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         // A run can be repeated: the same records give the same verdicts on every machine.
         .relaxed_simd_deterministic(true)
-        .cranelift_nan_canonicalization(true)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
+        .cranelift_nan_canonicalization(true);
     config
 }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::component::{
-    ComponentExportIndex, ComponentNamedList, Func, InstancePre, Lift, Lower, TypedFunc,
-};
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Func, Lift, Lower, TypedFunc};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use crate::guest::{Guest, Shared};
+use crate::site::{Place, Prepared};
 use crate::verdict::{Answer, check_routes, check_verdicts, excerpt, routes_within};
 use crate::{FailureKind, Limits, TargetPattern, World, clock, wire};
 
@@ -49,6 +48,7 @@ pub(crate) struct Instance {
     instance: wasmtime::component::Instance,
     run: Func,
     world: World,
+    _place: Place,
 }
 
 type FilterResult = Result<wire::Verdicts, String>;
@@ -57,12 +57,19 @@ type RouteResult = Result<wire::Routes, String>;
 impl Instance {
     /// Instantiates; the guest's start code runs within the deadline too.
     pub(crate) fn new(
-        pre: &InstancePre<Guest>,
+        prepared: &Prepared,
         exports: &Exports,
         shared: Arc<Shared>,
         limits: &Limits,
         deadline: Duration,
     ) -> Result<Instance, CallError> {
+        let place = prepared.place().ok_or_else(no_room)?;
+        let pre = &prepared.pre;
+        let limits = &Limits {
+            // What it starts with it was accepted with.
+            table_elements: limits.table_elements.max(prepared.table_elements),
+            ..limits.clone()
+        };
         let mut store = Store::new(pre.engine(), Guest::new(shared, limits));
         store.limiter(|guest| guest);
         store.set_hostcall_fuel(limits.output_bytes);
@@ -87,6 +94,7 @@ impl Instance {
             instance,
             run,
             world: exports.world,
+            _place: place,
         })
     }
 
@@ -235,13 +243,17 @@ fn plugin_error(sentence: &str) -> CallError {
     CallError::new(FailureKind::PluginError, excerpt(sentence))
 }
 
+fn no_room() -> CallError {
+    CallError::new(
+        FailureKind::Unavailable,
+        "the broker runs all the instances it may",
+    )
+}
+
 /// Says which limit, if any, stands behind an error of the engine.
 fn classify(error: &wasmtime::Error, guest: &Guest, deadline: Duration) -> CallError {
     if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
-        return CallError::new(
-            FailureKind::Unavailable,
-            "the broker runs all the instances it may",
-        );
+        return no_room();
     }
     if let Some(what) = guest.refused {
         return CallError::new(

@@ -13,11 +13,14 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
 )]
 
+mod artifact;
 mod binding;
 mod breaker;
+mod cache;
 mod chain;
 mod clock;
 mod columns;
+mod compile;
 mod description;
 mod edits;
 mod engine;
@@ -30,6 +33,7 @@ mod outcome;
 mod plugin;
 mod pool;
 mod run;
+mod site;
 mod stats;
 mod targets;
 mod verdict;
@@ -38,6 +42,7 @@ mod wire;
 pub use binding::{BindError, Binding, BindingSpec};
 pub use breaker::BreakerState;
 pub use chain::Chain;
+pub use compile::{COMPILE_COMMAND, Compiler, compile_child};
 pub use description::{Columns, ConfigKey, ConfigKind, Description, State, World};
 pub use edits::{Edits, RecordEdit};
 pub use engine::{Engine, EngineError, EngineOptions};
@@ -49,5 +54,6 @@ pub use outcome::{
 };
 pub use plugin::{Digest, LoadError, Plugin};
 pub use pool::{Job, Pool, PoolFull, PoolKey};
+pub use site::Allocation;
 pub use stats::BindingStats;
 pub use targets::TargetPattern;

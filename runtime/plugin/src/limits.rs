@@ -7,7 +7,8 @@ pub struct Limits {
     pub deadline_ms: u64,
     /// Linear memory of one instance, all its memories together.
     pub memory_bytes: usize,
-    /// Elements of one table of one instance.
+    /// Elements of one table of one instance. What a table starts with was accepted with the plugin and is never
+    /// too much.
     pub table_elements: usize,
     /// Instances of this binding that may run at the same time.
     pub instances: usize,

@@ -1,15 +1,15 @@
 //! From uploaded bytes to a plugin that was seen to run.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use wasmtime::Engine;
 use wasmtime::component::types::{ComponentInstance, ComponentItem};
-use wasmtime::component::{Component, ComponentExportIndex, Linker};
+use wasmtime::component::{Component, ComponentExportIndex};
 
-use crate::guest::{Guest, HOST, Shared, TYPES};
+use crate::guest::{HOST, Shared, TYPES};
 use crate::instance::{CallError, Exports, Instance};
+use crate::site::Site;
 use crate::verdict::excerpt;
 use crate::{Description, Digest, Limits, LoadError, Plugin, World};
 
@@ -17,27 +17,21 @@ use crate::{Description, Digest, Limits, LoadError, Plugin, World};
 const DESCRIPTION_BYTES: usize = 1 << 20;
 /// First bytes of every Wasm binary, then a version that tells modules from components.
 const MAGIC: &[u8] = b"\0asm";
+/// How compiled code starts: it is an ELF file.
+const ELF: &[u8] = b"\x7fELF";
 const MODULE: &[u8] = &[1, 0, 0, 0];
 const COMPONENT: &[u8] = &[0x0d, 0, 1, 0];
 
+/// Checks a compiled component and tries it.
 pub(crate) fn load(
-    engine: &Engine,
-    linker: &Linker<Guest>,
-    compilations: &AtomicU64,
+    site: &Site,
+    component: &Component,
     digest: Digest,
-    wasm: &[u8],
+    size: usize,
 ) -> Result<Plugin, LoadError> {
-    check_preamble(wasm)?;
-    compilations.fetch_add(1, Ordering::Relaxed);
-    let component = Component::from_binary(engine, wasm).map_err(|error| {
-        LoadError::Compile(format!(
-            "the file is not a valid component: {}",
-            excerpt(&error.root_cause().to_string())
-        ))
-    })?;
-    check_imports(engine, &component)?;
-    let exports = find_exports(&component)?;
-    let pre = linker.instantiate_pre(&component).map_err(|error| {
+    check_imports(&site.engine, component)?;
+    let exports = find_exports(component)?;
+    let pre = site.prepare(component).map_err(|error| {
         LoadError::Import(format!(
             "the plugin imports {HOST} in another shape than this broker's: {}",
             excerpt(&format!("{error:#}"))
@@ -64,13 +58,14 @@ pub(crate) fn load(
     Ok(Plugin {
         digest,
         description,
-        size: wasm.len(),
+        size,
         pre,
         exports,
     })
 }
 
-fn check_preamble(wasm: &[u8]) -> Result<(), LoadError> {
+/// The only look at an upload that the process of the broker takes.
+pub(crate) fn check_preamble(wasm: &[u8]) -> Result<(), LoadError> {
     let refuse = |sentence: &str| Err(LoadError::NotAComponent(sentence.to_owned()));
     match wasm.strip_prefix(MAGIC) {
         Some(rest) if rest.starts_with(COMPONENT) => Ok(()),
@@ -78,6 +73,9 @@ fn check_preamble(wasm: &[u8]) -> Result<(), LoadError> {
             "the file is a core Wasm module, not a component; build it with `tidegate plugin build`",
         ),
         Some(_) => refuse("the file is Wasm of a version that is not known"),
+        None if wasm.starts_with(ELF) => refuse(
+            "the file is compiled code (a .cwasm?), which cannot be checked; give the component that it was made of",
+        ),
         None => refuse("the file is not Wasm: it does not start with the bytes `\\0asm`"),
     }
 }

@@ -1,10 +1,8 @@
 //! A loaded plugin: compiled once, described, not yet bound.
 
-use wasmtime::component::InstancePre;
-
-use crate::guest::Guest;
 use crate::instance::Exports;
-use crate::{Description, World};
+use crate::site::Prepared;
+use crate::{Allocation, Description, World};
 
 /// sha256 of the uploaded bytes.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -27,7 +25,7 @@ pub struct Plugin {
     pub(crate) digest: Digest,
     pub(crate) description: Description,
     pub(crate) size: usize,
-    pub(crate) pre: InstancePre<Guest>,
+    pub(crate) pre: Prepared,
     pub(crate) exports: Exports,
 }
 
@@ -47,6 +45,11 @@ impl Plugin {
     /// Bytes of the uploaded component.
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    /// Whether its instances fit the pool or take memory on demand.
+    pub fn allocation(&self) -> Allocation {
+        self.pre.allocation()
     }
 }
 
@@ -74,6 +77,13 @@ pub enum LoadError {
     World(String),
     #[error("{0}")]
     Compile(String),
+    #[error("the plugin takes longer to compile than the {max_ms} ms that it may")]
+    CompileTime { max_ms: u64 },
+    #[error("the plugin takes more memory to compile than the {} MiB that it may", max_bytes >> 20)]
+    CompileMemory { max_bytes: u64 },
+    /// The compiler itself is in trouble: nothing is known about the plugin, and another try may do.
+    #[error("{0}")]
+    Unavailable(String),
     /// The dry run failed, or what `describe` said cannot be used.
     #[error("{0}")]
     Describe(String),

@@ -48,6 +48,7 @@ struct Snapshot {
     topics: usize,
     partitions: usize,
     compilations: u64,
+    cache_hits: u64,
     by_topic: Vec<TopicRow>,
     bindings: Vec<(BindingReport, BindingStats)>,
 }
@@ -69,6 +70,7 @@ impl Snapshot {
             topics: image.topics.len(),
             partitions: image.partition_count(),
             compilations: broker.plugins.engine().compilations(),
+            cache_hits: broker.plugins.engine().cache_hits(),
             by_topic: image
                 .topics
                 .keys()
@@ -121,13 +123,20 @@ impl Collector for Snapshot {
             "Partitions in the cluster",
             signed(self.partitions),
         )?;
-        let compilations = ConstCounter::new(self.compilations);
-        compilations.encode(encoder.encode_descriptor(
+        let mut counter = |name: &str, help: &str, value: u64| {
+            let metric = ConstCounter::new(value);
+            metric.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
+        };
+        counter(
             "plugin_compilations",
             "Plugins compiled since the start",
-            None,
-            MetricType::Counter,
-        )?)?;
+            self.compilations,
+        )?;
+        counter(
+            "plugin_cache_hits",
+            "Plugins since the start whose code an earlier run had compiled",
+            self.cache_hits,
+        )?;
         self.topic_gauges(&mut encoder)?;
         self.binding_counters(&mut encoder)
     }

@@ -69,7 +69,17 @@ static KEYS: &[OwnKey] = keys![
     "tidegate.plugins.max.upload.bytes", Int, "33554432", Check::AtLeast(1024),
         "The largest plugin file that is accepted.";
     "tidegate.plugins.prepare.timeout.ms", Int, "60000", Check::Between(100, 600_000),
-        "How long compiling a plugin or trying its configuration may take, in milliseconds.";
+        "How long trying a plugin and its configurations may take, in milliseconds, beside its compilation.";
+    "tidegate.plugins.compile.timeout.ms", Int, "60000", Check::Between(1000, 600_000),
+        "How long one plugin may take to compile, in milliseconds. It happens in a child process, which is then killed.";
+    "tidegate.plugins.compile.memory.bytes", Long, "1073741824", Check::Between(67_108_864, 68_719_476_736),
+        "Memory of the child process that compiles one plugin; two compile at one time.";
+    "tidegate.plugins.cache.bytes", Long, "1073741824", Check::AtLeast(0),
+        "Compiled plugins kept in the data directory, so that a restart compiles none; 0 keeps none.";
+    "tidegate.plugins.upload.timeout.ms", Int, "60000", Check::Between(100, 3_600_000),
+        "How long the body of an upload may take to arrive, in milliseconds.";
+    "tidegate.plugins.max.large.instances", Int, "16", Check::Between(0, 10_000),
+        "Instances alive at one time of plugins too large for the pool (JavaScript, Python), over all bindings.";
     "tidegate.plugins.deadline.ms", Int, "1000", Check::Between(1, 60_000),
         "Wall time of one call into a plugin, in milliseconds.";
     "tidegate.plugins.memory.bytes", Int, "67108864", Check::AtLeast(65_536),

@@ -16,7 +16,7 @@ mod resolve;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use tidegate_plugin::Limits;
+use tidegate_plugin::{Compiler, Limits};
 
 pub use self::address::HostPort;
 pub use self::gap::{ConsumeGap, GapChoice, GapMode};
@@ -32,6 +32,9 @@ pub struct ServeOptions {
     pub listen: Option<String>,
     /// Admin HTTP address, `host:port`.
     pub admin: Option<String>,
+    /// The program that compiles plugins in a child process, see [`Compiler::Child`]; without one they are compiled in
+    /// this process.
+    pub compiler: Option<PathBuf>,
 }
 
 /// Everything the broker reads, resolved.
@@ -102,8 +105,17 @@ pub struct PluginEngineConfig {
     pub max_instances: usize,
     pub max_memory_bytes: usize,
     pub max_upload_bytes: usize,
-    /// A compilation or a trial of a configuration that takes longer is given up.
+    pub max_large_instances: usize,
+    /// A trial of a plugin and its configurations that takes longer, beside the compilation, is given up.
     pub prepare_timeout_ms: u64,
+    pub compiler: Compiler,
+    pub compile_timeout_ms: u64,
+    pub compile_memory_bytes: u64,
+    /// Where compiled plugins are kept: set by a start on a data directory.
+    pub cache_dir: Option<PathBuf>,
+    /// 0 keeps none.
+    pub cache_bytes: u64,
+    pub upload_timeout_ms: u64,
 }
 
 /// A plugin to be loaded at start.

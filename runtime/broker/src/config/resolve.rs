@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use tidegate_metadata::config::{broker_defs, validate_static_broker_config};
 use tidegate_metadata::validate_topic_name;
-use tidegate_plugin::Limits;
+use tidegate_plugin::{Compiler, Limits};
 
 use super::file::{Layer, declaration, from_pairs, read};
 use super::keys::own_key;
@@ -94,7 +94,7 @@ fn resolve(layers: Vec<Layer>, options: &ServeOptions) -> Result<ServerConfig, C
         max_decoded_bytes: values.number("tidegate.max.decoded.bytes")?,
         producer_id_expiration_ms: values.number("producer.id.expiration.ms")?,
         log_retention_check_interval_ms: values.number("log.retention.check.interval.ms")?,
-        plugin_engine: values.plugin_engine()?,
+        plugin_engine: values.plugin_engine(options)?,
         plugin_limits: values.plugin_limits()?,
         plugins,
         topics: declarations(topics)?,
@@ -340,14 +340,24 @@ impl Values {
             .collect()
     }
 
-    fn plugin_engine(&self) -> Result<PluginEngineConfig, ConfigError> {
+    fn plugin_engine(&self, options: &ServeOptions) -> Result<PluginEngineConfig, ConfigError> {
         Ok(PluginEngineConfig {
             pool_threads: self.number("tidegate.plugins.pool.threads")?,
             pool_queue: self.number("tidegate.plugins.pool.queue")?,
             max_instances: self.number("tidegate.plugins.max.instances")?,
             max_memory_bytes: self.number("tidegate.plugins.max.memory.bytes")?,
             max_upload_bytes: self.number("tidegate.plugins.max.upload.bytes")?,
+            max_large_instances: self.number("tidegate.plugins.max.large.instances")?,
             prepare_timeout_ms: self.number("tidegate.plugins.prepare.timeout.ms")?,
+            compiler: options
+                .compiler
+                .clone()
+                .map_or(Compiler::InProcess, Compiler::Child),
+            compile_timeout_ms: self.number("tidegate.plugins.compile.timeout.ms")?,
+            compile_memory_bytes: self.number("tidegate.plugins.compile.memory.bytes")?,
+            cache_dir: None,
+            cache_bytes: self.number("tidegate.plugins.cache.bytes")?,
+            upload_timeout_ms: self.number("tidegate.plugins.upload.timeout.ms")?,
         })
     }
 
@@ -495,6 +505,7 @@ mod tests {
             data_dir: Some("/tmp/a,b".into()),
             listen: Some("127.0.0.1:0".into()),
             admin: Some("127.0.0.1:0".into()),
+            compiler: None,
         };
         let config = with(SEED, &options).unwrap();
         assert_eq!(config.listeners, [HostPort::new("127.0.0.1", 0)]);

@@ -91,6 +91,12 @@ impl PluginService {
             max_instances: options.max_instances,
             max_memory_bytes,
             max_upload_bytes: options.max_upload_bytes,
+            max_large_instances: options.max_large_instances,
+            cache_dir: options.cache_dir.clone(),
+            cache_bytes: options.cache_bytes,
+            compiler: options.compiler.clone(),
+            compile_timeout_ms: options.compile_timeout_ms,
+            compile_memory_bytes: options.compile_memory_bytes,
             ..EngineOptions::default()
         })?;
         Ok(Arc::new(PluginService {
@@ -101,7 +107,11 @@ impl PluginService {
                 instances: options.max_instances,
             },
             max_upload_bytes: options.max_upload_bytes,
-            prepare_timeout: Duration::from_millis(options.prepare_timeout_ms),
+            prepare_timeout: Duration::from_millis(
+                options
+                    .prepare_timeout_ms
+                    .saturating_add(options.compile_timeout_ms),
+            ),
             defaults: config.topic_defaults.clone(),
             bindings: Bindings::default(),
             stored: Mutex::default(),
@@ -235,7 +245,8 @@ impl PluginService {
             .await
             .unwrap_or_else(|_| {
                 Err(format!(
-                    "the plugin was not ready within {} ms (tidegate.plugins.prepare.timeout.ms)",
+                    "the plugin was not ready within {} ms (tidegate.plugins.prepare.timeout.ms and \
+                     tidegate.plugins.compile.timeout.ms)",
                     self.prepare_timeout.as_millis()
                 ))
             })

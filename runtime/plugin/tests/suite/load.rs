@@ -2,10 +2,12 @@
 
 use std::thread;
 
-use tidegate_plugin::{ConfigKind, Engine, LoadError, State, World};
+use tidegate_plugin::{
+    Allocation, ConfigKind, Engine, EngineOptions, Limits, LoadError, OnError, State, World,
+};
 
-use crate::engine;
 use crate::guests::{Guest, KEEP_ALL, ROUTE_ALL};
+use crate::{engine, spec};
 
 fn refused(engine: &Engine, wasm: &[u8]) -> LoadError {
     match engine.load(wasm) {
@@ -204,7 +206,6 @@ fn the_dry_run_survives_hostile_starts() {
         ("(start $s) (func $s (unreachable))", 2, "trapped"),
         ("(start $s) (func $s (loop $ever (br $ever)))", 2, "1000 ms"),
         ("", 1100, "more memory"),
-        ("(table 10001 funcref)", 2, "more table elements"),
     ] {
         let guest = Guest {
             extra: extra.into(),
@@ -217,4 +218,91 @@ fn the_dry_run_survives_hostile_starts() {
             "{extra}: {error}"
         );
     }
+}
+
+/// A table that a pool's slot cannot hold.
+fn with_table(elements: usize) -> Vec<u8> {
+    Guest {
+        extra: format!(
+            "(table $big {elements} funcref)
+             (func (export \"grow\") (result i32)
+                (table.grow $big (ref.null func) (i32.const 1000000)))"
+        ),
+        ..Guest::filter(KEEP_ALL)
+    }
+    .build()
+}
+
+#[test]
+fn what_does_not_fit_the_pool_lives_in_the_second_engine() {
+    let engine = engine();
+    let small = engine.load(&Guest::filter(KEEP_ALL).build()).unwrap();
+    assert_eq!(small.allocation(), Allocation::Pooled);
+    let large = engine.load(&with_table(50_000)).unwrap();
+    assert_eq!(large.allocation(), Allocation::OnDemand);
+    let memories = Guest {
+        extra: "(memory 1) (memory 1) (memory 1)".into(),
+        ..Guest::filter(KEEP_ALL)
+    };
+    let several = engine.load(&memories.build()).unwrap();
+    assert_eq!(several.allocation(), Allocation::OnDemand);
+    let error = refused(&engine, &with_table(100_001));
+    assert!(
+        matches!(&error, LoadError::Compile(s) if s.contains("100000")),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_second_engine_has_its_own_bound_on_instances() {
+    let engine = Engine::new(EngineOptions {
+        max_instances: 4,
+        max_large_instances: 1,
+        ..EngineOptions::default()
+    })
+    .unwrap();
+    let large = engine.load(&with_table(50_000)).unwrap();
+    let first = engine.bind(&large, spec("first")).unwrap();
+    assert_eq!(first.stats().instances, 1);
+    // The idle instance of the first makes room for the second's.
+    let second = engine.bind(&large, spec("second")).unwrap();
+    assert_eq!((first.stats().instances, second.stats().instances), (0, 1));
+    let none = Engine::new(EngineOptions {
+        max_large_instances: 0,
+        ..EngineOptions::default()
+    })
+    .unwrap();
+    let error = refused(&none, &with_table(50_000)).to_string();
+    assert!(error.contains("all the instances"), "{error}");
+}
+
+#[test]
+fn limits_hold_in_the_second_engine_too() {
+    let engine = engine();
+    let run = |run: &str, limits: Limits| {
+        let guest = Guest {
+            extra: "(table $big 50000 funcref)".into(),
+            ..Guest::filter(run)
+        };
+        let plugin = engine.load(&guest.build()).unwrap();
+        assert_eq!(plugin.allocation(), Allocation::OnDemand);
+        let bound = engine
+            .bind(&plugin, crate::with_policy(OnError::Reject, limits))
+            .unwrap();
+        crate::failed(crate::run(&[&bound], &crate::records(&["a"])));
+        bound.stats()
+    };
+    let quick = Limits {
+        deadline_ms: 50,
+        ..Limits::default()
+    };
+    let looped = run("(loop $ever (br $ever)) (unreachable)", quick);
+    assert!(looped.deadline_hits > 0);
+    let grows = "(if (i32.eq (memory.grow (i32.const 2000)) (i32.const -1)) (then (unreachable)))
+        (call $ok (i32.const 0) (i32.const 0))";
+    assert!(run(grows, Limits::default()).memory_hits > 0);
+    let tables = "(if (i32.eq (table.grow $big (ref.null func) (i32.const 1)) (i32.const -1))
+            (then (unreachable)))
+        (call $ok (i32.const 0) (i32.const 0))";
+    assert!(run(tables, Limits::default()).memory_hits > 0);
 }
