@@ -33,6 +33,13 @@ static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         entry::<api::describe_groups::DescribeGroups>(),
         entry::<api::list_groups::ListGroups>(),
         entry::<api::delete_groups::DeleteGroups>(),
+        entry::<api::offset_delete::OffsetDelete>(),
+        entry::<api::offset_for_leader_epoch::OffsetForLeaderEpoch>(),
+        entry::<api::describe_log_dirs::DescribeLogDirs>(),
+        entry::<api::describe_producers::DescribeProducers>(),
+        entry::<api::elect_leaders::ElectLeaders>(),
+        entry::<api::alter_partition_reassignments::AlterPartitionReassignments>(),
+        entry::<api::list_partition_reassignments::ListPartitionReassignments>(),
     ]
 });
 

@@ -1,6 +1,5 @@
 //! The admin APIs of a running broker, over its socket, at every version they are served in.
 
-use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::alter_configs_request as legacy;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
@@ -21,63 +20,18 @@ use kafka_protocol::messages::{
     DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
     IncrementalAlterConfigsRequest, MetadataRequest, TopicName,
 };
-use tidegate_broker::{Running, ServeOptions, ServerConfig, start};
+use tidegate_protocol::StrBytes;
 use tidegate_protocol::error::ErrorCode;
-use tidegate_protocol::{Request, StrBytes, decode_response, encode_request, take_frame};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use uuid::Uuid;
+
+mod common;
+
+use common::Client;
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 
-struct Client {
-    socket: TcpStream,
-    running: Running,
-    _data: tempfile::TempDir,
-}
-
 impl Client {
-    async fn start() -> Client {
-        let data = tempfile::tempdir().unwrap();
-        let config = ServerConfig::load(&ServeOptions {
-            config: None,
-            data_dir: Some(data.path().join("data")),
-            listen: Some("127.0.0.1:0".into()),
-            admin: Some("127.0.0.1:0".into()),
-            compiler: None,
-        });
-        let running = start(config.unwrap()).await.unwrap();
-        let socket = TcpStream::connect(running.kafka_addresses()[0])
-            .await
-            .unwrap();
-        Client {
-            socket,
-            running,
-            _data: data,
-        }
-    }
-
-    async fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
-        let frame = encode_request(version, 7, "test", request).unwrap();
-        self.socket.write_all(&frame).await.unwrap();
-        let mut buffer = BytesMut::new();
-        let frame: Bytes = loop {
-            if let Some(frame) = take_frame(&mut buffer, 100 << 20).unwrap() {
-                break frame;
-            }
-            let read = self.socket.read_buf(&mut buffer).await.unwrap();
-            assert!(
-                read > 0,
-                "API {} version {version} closed the connection",
-                R::KEY
-            );
-        };
-        let (correlation, response) = decode_response::<R>(version, frame).unwrap();
-        assert_eq!(correlation, 7);
-        response
-    }
-
     async fn create(
         &mut self,
         version: i16,

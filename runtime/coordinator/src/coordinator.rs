@@ -111,6 +111,9 @@ impl Coordinator {
                 self.out.reply(token, Reply::List(Ok(listed)));
             }
             Request::DeleteGroups { groups } => self.delete_groups(token, groups),
+            Request::DeleteOffsets { group, partitions } => {
+                self.delete_offsets(token, &group, partitions, now_ms);
+            }
         }
         self.out.take_effects()
     }
@@ -148,6 +151,21 @@ impl Coordinator {
                     .reply(token, Reply::CommitOffsets(answers(offsets, ok)));
             }
             Some(Pending::Delete { token, groups }) => self.deleted(token, groups, ok),
+            Some(Pending::DeleteOffsets {
+                token,
+                group,
+                partitions,
+            }) => {
+                self.with_group(&group, now_ms, |group, _| {
+                    group.offsets_deleted(&partitions, ok);
+                });
+                let reply = if ok {
+                    Ok(partitions)
+                } else {
+                    Err(GroupError::CoordinatorNotAvailable)
+                };
+                self.out.reply(token, Reply::DeleteOffsets(reply));
+            }
             Some(Pending::Expired {
                 group,
                 offsets,
@@ -405,6 +423,21 @@ impl Coordinator {
         }
     }
 
+    fn delete_offsets(
+        &mut self,
+        token: Token,
+        name: &str,
+        partitions: Vec<(String, i32)>,
+        now_ms: i64,
+    ) {
+        let done = self.with_group(name, now_ms, |group, cx| {
+            group.delete_offsets(token, partitions, cx)
+        });
+        if let Err(error) = done.unwrap_or(Err(GroupError::GroupIdNotFound)) {
+            self.out.reply(token, Reply::DeleteOffsets(Err(error)));
+        }
+    }
+
     fn deleted(
         &mut self,
         token: Token,
@@ -561,6 +594,7 @@ fn refusal(request: Request, error: GroupError) -> Reply {
             Reply::CommitOffsets(refused.collect())
         }
         Request::FetchOffsets { .. } => Reply::FetchOffsets(Err(error)),
+        Request::DeleteOffsets { .. } => Reply::DeleteOffsets(Err(error)),
         Request::Describe { .. } => Reply::Describe(Err(error)),
         Request::List { .. } => Reply::List(Err(error)),
         Request::DeleteGroups { groups } => Reply::DeleteGroups(

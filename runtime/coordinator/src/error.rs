@@ -33,6 +33,8 @@ pub enum GroupError {
     GroupMaxSizeReached,
     #[error("another member with this instance id has taken its place")]
     FencedInstanceId,
+    #[error("the group is subscribed to the topic")]
+    SubscribedToTopic,
 }
 
 impl GroupError {
@@ -54,6 +56,7 @@ impl GroupError {
             GroupError::MemberIdRequired => 79,
             GroupError::GroupMaxSizeReached => 81,
             GroupError::FencedInstanceId => 82,
+            GroupError::SubscribedToTopic => 86,
         }
     }
 }

@@ -32,14 +32,15 @@ mod query;
 mod rebalance;
 pub mod records;
 mod request;
+mod subscription;
 mod sync;
 
 pub use coordinator::Coordinator;
 pub use error::GroupError;
 pub use request::{
-    AppendId, DescribedGroup, DescribedMember, Effect, GroupOptions, GroupState, JoinRefusal,
-    JoinRequest, Joined, JoinedMember, LeavingMember, LeftMember, ListedGroup, OffsetAndMetadata,
-    Reply, Request, SyncRequest, Synced, Token, TopicOffsets,
+    AppendId, DeletedOffset, DescribedGroup, DescribedMember, Effect, GroupOptions, GroupState,
+    JoinRefusal, JoinRequest, Joined, JoinedMember, LeavingMember, LeftMember, ListedGroup,
+    OffsetAndMetadata, Reply, Request, SyncRequest, Synced, Token, TopicOffsets,
 };
 
 /// The partition of `__consumer_offsets` that holds a group: Java's `hashCode` of the name, made

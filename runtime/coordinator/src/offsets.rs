@@ -8,7 +8,8 @@ use crate::error::GroupError;
 use crate::group::{Group, Phase};
 use crate::outbox::{Commit, Context, Pending};
 use crate::records::{group_key, offset_key, offset_value};
-use crate::request::{OffsetAndMetadata, Reply, Token};
+use crate::request::{DeletedOffset, OffsetAndMetadata, Reply, Token};
+use crate::subscription::{CONSUMER, subscription};
 
 /// Who commits.
 pub(crate) struct Committer<'a> {
@@ -98,6 +99,66 @@ impl Group {
             .chain([group_key(&self.name)])
             .map(|key| (key, None))
             .collect()
+    }
+
+    /// Forgets some offsets for whoever asked. With members, only of topics that none of them consumes: a deleted offset
+    /// would send its consumer back to the beginning, or to the end (KIP-496).
+    pub(crate) fn delete_offsets(
+        &self,
+        token: Token,
+        partitions: Vec<(String, i32)>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), GroupError> {
+        if self.deleting {
+            return Err(GroupError::GroupIdNotFound);
+        }
+        let subscribed = match self.phase {
+            Phase::Empty => BTreeSet::new(),
+            _ if self.protocol_type.as_deref() != Some(CONSUMER) => {
+                return Err(GroupError::NonEmptyGroup);
+            }
+            _ => self.members.values().flat_map(subscription).collect(),
+        };
+        let judge = |(topic, partition): (String, i32)| {
+            let result = match subscribed.contains(topic.as_str()) {
+                true => Err(GroupError::SubscribedToTopic),
+                false => Ok(()),
+            };
+            (topic, partition, result)
+        };
+        let partitions: Vec<DeletedOffset> = partitions.into_iter().map(judge).collect();
+        let known = |topic: &str, partition: i32| {
+            let key = (topic.to_owned(), partition);
+            self.offsets.contains_key(&key) || self.committing.contains_key(&key)
+        };
+        let records: Vec<_> = partitions
+            .iter()
+            .filter(|(topic, partition, result)| result.is_ok() && known(topic, *partition))
+            .map(|(topic, partition, _)| (offset_key(&self.name, topic, *partition), None))
+            .collect();
+        if records.is_empty() {
+            cx.out.reply(token, Reply::DeleteOffsets(Ok(partitions)));
+            return Ok(());
+        }
+        let group = self.name.clone();
+        cx.out.append(
+            records,
+            Pending::DeleteOffsets {
+                token,
+                group,
+                partitions,
+            },
+        );
+        Ok(())
+    }
+
+    /// The tombstones are in the log, or they are not.
+    pub(crate) fn offsets_deleted(&mut self, partitions: &[DeletedOffset], stored: bool) {
+        for (topic, partition, result) in partitions {
+            if stored && result.is_ok() {
+                self.offsets.remove(&(topic.clone(), *partition));
+            }
+        }
     }
 
     /// Offsets that nobody has used for the retention time, by Kafka's rule: counted from when the

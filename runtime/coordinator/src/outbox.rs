@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use crate::error::GroupError;
-use crate::request::{AppendId, Effect, GroupOptions, Joined, OffsetAndMetadata, Reply, Token};
+use crate::request::{
+    AppendId, DeletedOffset, Effect, GroupOptions, Joined, OffsetAndMetadata, Reply, Token,
+};
 
 /// What to do once an append's outcome is known.
 #[derive(Clone, Debug)]
@@ -22,6 +24,11 @@ pub(crate) enum Pending {
     Delete {
         token: Token,
         groups: Vec<(String, Result<(), GroupError>)>,
+    },
+    DeleteOffsets {
+        token: Token,
+        group: String,
+        partitions: Vec<DeletedOffset>,
     },
     /// Tombstones of offsets whose time or topic is over.
     Expired {

@@ -75,6 +75,11 @@ pub enum Request {
     DeleteGroups {
         groups: Vec<String>,
     },
+    /// Forgets committed offsets (KIP-496).
+    DeleteOffsets {
+        group: String,
+        partitions: Vec<(String, i32)>,
+    },
 }
 
 #[derive(Clone, Debug, Default)]
@@ -155,7 +160,12 @@ pub enum Reply {
     Describe(Result<DescribedGroup, GroupError>),
     List(Result<Vec<ListedGroup>, GroupError>),
     DeleteGroups(Vec<(String, Result<(), GroupError>)>),
+    /// One entry per partition of the request, in its order; the outer error is the whole request's.
+    DeleteOffsets(Result<Vec<DeletedOffset>, GroupError>),
 }
+
+/// A partition whose offset was to be forgotten, and whether it is.
+pub type DeletedOffset = (String, i32, Result<(), GroupError>);
 
 /// Offsets by topic, then partition; `None` where nothing is committed.
 pub type TopicOffsets = Vec<(String, Vec<(i32, Option<OffsetAndMetadata>)>)>;

@@ -625,6 +625,84 @@ fn only_empty_groups_are_deleted() {
     assert_eq!(host.heartbeat("busy", &ids[0], 1), None);
 }
 
+/// What a consumer joins with: version 1, then the topics it wants.
+fn subscription(topics: &[&str]) -> bytes::Bytes {
+    let mut bytes = vec![0, 1];
+    bytes.extend((topics.len() as i32).to_be_bytes());
+    for topic in topics {
+        bytes.extend((topic.len() as i16).to_be_bytes());
+        bytes.extend(topic.as_bytes());
+    }
+    bytes.extend([0, 0, 0, 0]);
+    bytes.into()
+}
+
+fn delete_offsets(host: &mut Host, group: &str, topics: &[&str]) -> Result<Vec<i16>, i16> {
+    let request = Request::DeleteOffsets {
+        group: group.into(),
+        partitions: topics.iter().map(|topic| (topic.to_string(), 0)).collect(),
+    };
+    let Reply::DeleteOffsets(deleted) = host.ask(request) else {
+        panic!()
+    };
+    let code = |result: Result<(), GroupError>| result.err().map_or(0, GroupError::code);
+    match deleted {
+        Ok(deleted) => Ok(deleted
+            .into_iter()
+            .map(|(_, _, result)| code(result))
+            .collect()),
+        Err(error) => Err(error.code()),
+    }
+}
+
+#[test]
+fn offsets_are_deleted_where_nobody_consumes() {
+    let mut host = Host::new();
+    assert_eq!(delete_offsets(&mut host, "none", &["t"]), Err(69));
+    host.ask(commit("idle", "", -1, 5));
+    assert_eq!(
+        delete_offsets(&mut host, "idle", &["t", "other"]),
+        Ok(vec![0, 0])
+    );
+    assert!(fetch_all(&mut host.coordinator, "idle").is_empty());
+    assert!(fetch_all(&mut host.reload(), "idle").is_empty());
+
+    host.ask(commit("busy", "", -1, 5));
+    let mut request = join("busy", "");
+    request.protocols = vec![("range".to_owned(), subscription(&["t", "u"]))];
+    let token = host.send(Request::Join(request));
+    host.wait_for(token);
+    assert_eq!(
+        delete_offsets(&mut host, "busy", &["t", "gone"]),
+        Ok(vec![86, 0])
+    );
+    assert_eq!(fetch_all(&mut host.coordinator, "busy").len(), 1);
+
+    // Members that are no consumers: nobody knows what they need.
+    host.ask(commit("connect", "", -1, 5));
+    let mut request = join("connect", "");
+    request.protocol_type = "connect".into();
+    let token = host.send(Request::Join(request));
+    host.wait_for(token);
+    assert_eq!(delete_offsets(&mut host, "connect", &["t"]), Err(68));
+}
+
+#[test]
+fn offsets_stay_when_their_deletion_is_not_stored() {
+    let mut host = Host::new();
+    host.ask(commit("idle", "", -1, 5));
+    host.prompt = false;
+    let token = host.send(Request::DeleteOffsets {
+        group: "idle".into(),
+        partitions: vec![("t".to_owned(), 0)],
+    });
+    host.finish_append(false);
+    let reply = host.take(token);
+    let refused = Reply::DeleteOffsets(Err(GroupError::CoordinatorNotAvailable));
+    assert_eq!(reply, Some(refused));
+    assert_eq!(fetch_all(&mut host.coordinator, "idle").len(), 1);
+}
+
 #[test]
 fn groups_are_listed_by_state_and_type() {
     let mut host = Host::new();

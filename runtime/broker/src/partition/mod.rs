@@ -27,6 +27,7 @@ use self::admission::Admission;
 
 pub(crate) use self::append::{Acks, ProduceFailure, ProduceOutcome};
 pub(crate) use self::consume::ChainResults;
+pub(crate) use self::producers::KnownProducer;
 pub(crate) use self::read::{Cursor, Isolation, ReadFailure};
 
 /// What every partition of a broker shares.
@@ -167,6 +168,19 @@ impl Partition {
             .replica
             .step(Event::Reconfigured { replicas, min_isr }, now_ms());
         self.act(&mut state, effects);
+    }
+
+    /// The idempotent producers it remembers.
+    pub(crate) fn producers(&self) -> Vec<KnownProducer> {
+        self.lock().admission.producers.known()
+    }
+
+    /// Where an epoch ended, see [`Log::end_of_epoch`]. Blocks on the disk.
+    pub(crate) fn end_of_epoch(
+        &self,
+        epoch: LeaderEpoch,
+    ) -> Result<Option<(LeaderEpoch, Offset)>, ReadError> {
+        self.env.log.end_of_epoch(self.id, epoch)
     }
 
     pub(crate) fn expire_producers(&self, before_ms: i64) {

@@ -46,6 +46,15 @@ pub(crate) struct StoredBatch {
     pub(crate) append_timestamp: i64,
 }
 
+/// A producer as DescribeProducers shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KnownProducer {
+    pub(crate) id: i64,
+    pub(crate) epoch: i16,
+    pub(crate) last_sequence: i32,
+    pub(crate) last_used_ms: i64,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Flight {
     ticket: Ticket,
@@ -149,6 +158,20 @@ impl Producers {
         {
             producer.lane = Lane::default();
         }
+    }
+
+    /// Producers with a batch in the log.
+    pub(crate) fn known(&self) -> Vec<KnownProducer> {
+        let describe = |(&id, producer): (&i64, &Producer)| {
+            let last = producer.stored.back()?;
+            Some(KnownProducer {
+                id,
+                epoch: producer.epoch,
+                last_sequence: last.last_sequence,
+                last_used_ms: producer.last_used_ms,
+            })
+        };
+        self.by_id.iter().filter_map(describe).collect()
     }
 
     /// Rebuilds the stored side from the log, oldest batch first.

@@ -2,16 +2,19 @@
 
 use kafka_protocol::messages::{
     alter_configs_request::{AlterConfigsResource, AlterableConfig},
+    alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic},
     create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic},
     create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig},
     delete_topics_request::DeleteTopicState,
     describe_configs_request::DescribeConfigsResource,
-    incremental_alter_configs_request,
+    describe_log_dirs_request::DescribableLogDirTopic,
+    describe_producers_request, elect_leaders_request, incremental_alter_configs_request,
+    list_partition_reassignments_request::ListPartitionReassignmentsTopics,
 };
 
 use super::{
-    BOOL, Field, I8, I16, I32, I32_ARRAY, NULLABLE_STRING, NULLABLE_STRING_ARRAY, STRING,
-    STRING_ARRAY, Schema, UUID, f, structs,
+    BOOL, Field, I8, I16, I32, I32_ARRAY, NULLABLE_I32_ARRAY, NULLABLE_STRING,
+    NULLABLE_STRING_ARRAY, STRING, STRING_ARRAY, Schema, UUID, f, structs,
 };
 
 pub(super) const SCHEMAS: &[Schema] = &[
@@ -44,11 +47,25 @@ pub(super) const SCHEMAS: &[Schema] = &[
         fields: ALTER_CONFIGS_REQUEST,
     },
     Schema {
+        api_key: 35,
+        min: 1,
+        max: 4,
+        flexible_from: 2,
+        fields: DESCRIBE_LOG_DIRS_REQUEST,
+    },
+    Schema {
         api_key: 37,
         min: 0,
         max: 3,
         flexible_from: 2,
         fields: CREATE_PARTITIONS_REQUEST,
+    },
+    Schema {
+        api_key: 43,
+        min: 0,
+        max: 2,
+        flexible_from: 2,
+        fields: ELECT_LEADERS_REQUEST,
     },
     Schema {
         api_key: 44,
@@ -58,13 +75,89 @@ pub(super) const SCHEMAS: &[Schema] = &[
         fields: INCREMENTAL_ALTER_CONFIGS_REQUEST,
     },
     Schema {
+        api_key: 45,
+        min: 0,
+        max: 1,
+        flexible_from: 0,
+        fields: ALTER_PARTITION_REASSIGNMENTS_REQUEST,
+    },
+    Schema {
+        api_key: 46,
+        min: 0,
+        max: 0,
+        flexible_from: 0,
+        fields: LIST_PARTITION_REASSIGNMENTS_REQUEST,
+    },
+    Schema {
         api_key: 60,
         min: 0,
         max: 2,
         flexible_from: 0,
         fields: DESCRIBE_CLUSTER_REQUEST,
     },
+    Schema {
+        api_key: 61,
+        min: 0,
+        max: 0,
+        flexible_from: 0,
+        fields: DESCRIBE_PRODUCERS_REQUEST,
+    },
 ];
+
+const DESCRIBABLE_LOG_DIR_TOPIC: &[Field] = &[f("topic", STRING), f("partitions", I32_ARRAY)];
+
+const DESCRIBE_LOG_DIRS_REQUEST: &[Field] = &[f(
+    "topics",
+    structs!(?DescribableLogDirTopic, DESCRIBABLE_LOG_DIR_TOPIC),
+)];
+
+const ELECT_LEADERS_TOPIC: &[Field] = &[f("topic", STRING), f("partitions", I32_ARRAY)];
+
+const ELECT_LEADERS_REQUEST: &[Field] = &[
+    f("election_type", I8).from(1),
+    f(
+        "topic_partitions",
+        structs!(?elect_leaders_request::TopicPartitions, ELECT_LEADERS_TOPIC),
+    ),
+    f("timeout_ms", I32),
+];
+
+const REASSIGNABLE_PARTITION: &[Field] =
+    &[f("partition_index", I32), f("replicas", NULLABLE_I32_ARRAY)];
+
+const REASSIGNABLE_TOPIC: &[Field] = &[
+    f("name", STRING),
+    f(
+        "partitions",
+        structs!(ReassignablePartition, REASSIGNABLE_PARTITION),
+    ),
+];
+
+const ALTER_PARTITION_REASSIGNMENTS_REQUEST: &[Field] = &[
+    f("timeout_ms", I32),
+    f("allow_replication_factor_change", BOOL).from(1),
+    f("topics", structs!(ReassignableTopic, REASSIGNABLE_TOPIC)),
+];
+
+const LIST_REASSIGNMENTS_TOPIC: &[Field] = &[f("name", STRING), f("partition_indexes", I32_ARRAY)];
+
+const LIST_PARTITION_REASSIGNMENTS_REQUEST: &[Field] = &[
+    f("timeout_ms", I32),
+    f(
+        "topics",
+        structs!(?ListPartitionReassignmentsTopics, LIST_REASSIGNMENTS_TOPIC),
+    ),
+];
+
+const DESCRIBE_PRODUCERS_TOPIC: &[Field] = &[f("name", STRING), f("partition_indexes", I32_ARRAY)];
+
+const DESCRIBE_PRODUCERS_REQUEST: &[Field] = &[f(
+    "topics",
+    structs!(
+        describe_producers_request::TopicRequest,
+        DESCRIBE_PRODUCERS_TOPIC
+    ),
+)];
 
 const CREATABLE_REPLICA_ASSIGNMENT: &[Field] =
     &[f("partition_index", I32), f("broker_ids", I32_ARRAY)];

@@ -4,6 +4,7 @@ use kafka_protocol::messages::{
     join_group_request::JoinGroupRequestProtocol,
     leave_group_request::MemberIdentity,
     offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
+    offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic},
     offset_fetch_request::{
         OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
     },
@@ -85,6 +86,13 @@ pub(super) const SCHEMAS: &[Schema] = &[
         max: 2,
         flexible_from: 2,
         fields: DELETE_GROUPS_REQUEST,
+    },
+    Schema {
+        api_key: 47,
+        min: 0,
+        max: 0,
+        flexible_from: i16::MAX,
+        fields: OFFSET_DELETE_REQUEST,
     },
 ];
 
@@ -221,3 +229,21 @@ const LIST_GROUPS_REQUEST: &[Field] = &[
 ];
 
 const DELETE_GROUPS_REQUEST: &[Field] = &[f("groups_names", STRING_ARRAY)];
+
+const OFFSET_DELETE_PARTITION: &[Field] = &[f("partition_index", I32)];
+
+const OFFSET_DELETE_TOPIC: &[Field] = &[
+    f("name", STRING),
+    f(
+        "partitions",
+        structs!(OffsetDeleteRequestPartition, OFFSET_DELETE_PARTITION),
+    ),
+];
+
+const OFFSET_DELETE_REQUEST: &[Field] = &[
+    f("group_id", STRING),
+    f(
+        "topics",
+        structs!(OffsetDeleteRequestTopic, OFFSET_DELETE_TOPIC),
+    ),
+];

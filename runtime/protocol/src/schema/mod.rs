@@ -95,6 +95,11 @@ const I32_ARRAY: Kind = Kind::Array {
     element: &I32,
     decoded_size: 4,
 };
+const NULLABLE_I32_ARRAY: Kind = Kind::Array {
+    nullable: true,
+    element: &I32,
+    decoded_size: 4,
+};
 const STRING_ARRAY: Kind = strings(false);
 const NULLABLE_STRING_ARRAY: Kind = strings(true);
 

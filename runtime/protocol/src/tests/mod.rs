@@ -71,6 +71,12 @@ const APIS: &[(i16, Reencode, Discard)] = apis![
     DeleteGroupsRequest,
     IncrementalAlterConfigsRequest,
     DescribeClusterRequest,
+    DescribeLogDirsRequest,
+    ElectLeadersRequest,
+    AlterPartitionReassignmentsRequest,
+    ListPartitionReassignmentsRequest,
+    OffsetDeleteRequest,
+    DescribeProducersRequest,
 ];
 
 #[test]

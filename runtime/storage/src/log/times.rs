@@ -102,12 +102,23 @@ impl Log {
         target_ts: i64,
         to: Offset,
     ) -> Result<Offset, ReadError> {
+        self.halve(id, to, |row| row.max_timestamp_so_far < target_ts)
+    }
+
+    /// First offset, from the log start up to `to`, whose row is not `before`; `to` (or the log end) when all are.
+    /// `before` holds for a first part of the rows and for none behind it.
+    pub(super) fn halve(
+        &self,
+        id: PartitionId,
+        to: Offset,
+        before: impl Fn(&IndexRow) -> bool,
+    ) -> Result<Offset, ReadError> {
         let bounds = self.known(id)?.bounds();
         let (mut low, mut high) = (bounds.start, bounds.end.min(to));
         while low < high {
             let middle = low + (high - low) / 2;
             match self.rows(id, middle, 1)?.first() {
-                Some(row) if row.base_offset < high && row.max_timestamp_so_far < target_ts => {
+                Some(row) if row.base_offset < high && before(row) => {
                     low = row.last_offset.saturating_add(1);
                 }
                 Some(row) => high = middle.min(row.base_offset.max(low)),

@@ -357,6 +357,48 @@ fn a_new_epoch_refuses_what_was_admitted_before() {
 }
 
 #[test]
+fn an_epoch_ends_where_the_next_one_begins() {
+    on_both(|store| {
+        let log = open(store, 1);
+        let mut write = |epoch: i32, records: usize| {
+            log.set_epoch(P0, LeaderEpoch(epoch));
+            for _ in 0..records {
+                let mut part = part(0, batch(2));
+                part.epoch = LeaderEpoch(epoch);
+                submit(&log, vec![part], true).recv().unwrap().unwrap();
+            }
+        };
+        write(3, 5);
+        write(6, 40);
+        write(7, 1);
+        write(9, 0);
+        let end = |epoch: i32| {
+            let found = log.end_of_epoch(P0, LeaderEpoch(epoch)).unwrap();
+            found.map(|(epoch, offset)| (epoch.0, offset))
+        };
+        assert_eq!(
+            end(1),
+            Some((1, 0)),
+            "before the first: it ends where that begins"
+        );
+        assert_eq!(end(3), Some((3, 10)));
+        assert_eq!(end(5), Some((3, 10)), "no batch of its own: the one before");
+        assert_eq!(end(6), Some((6, 90)));
+        assert_eq!(end(7), Some((7, 92)));
+        assert_eq!(end(8), Some((7, 92)));
+        assert_eq!(
+            end(9),
+            Some((9, 92)),
+            "the current one, without a batch yet"
+        );
+        assert_eq!((end(10), end(-1)), (None, None));
+        log.move_log_start(P0, 50).unwrap();
+        assert_eq!(end(3), Some((3, 50)), "its batches are gone");
+        assert_eq!(end(6), Some((6, 90)));
+    });
+}
+
+#[test]
 fn one_write_and_one_sync_serve_a_whole_group() {
     let store = Troubled::new(Arc::new(MemoryLog::new()));
     let log = open(store.clone(), 2);

@@ -1,0 +1,57 @@
+//! A running broker and a bare client on its socket.
+// Each test binary compiles this file for itself.
+#![allow(unreachable_pub)]
+
+use bytes::{Bytes, BytesMut};
+use tidegate_broker::{Running, ServeOptions, ServerConfig, start};
+use tidegate_protocol::{Request, decode_response, encode_request, take_frame};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+pub struct Client {
+    socket: TcpStream,
+    pub running: Running,
+    _data: tempfile::TempDir,
+}
+
+impl Client {
+    pub async fn start() -> Client {
+        let data = tempfile::tempdir().unwrap();
+        let config = ServerConfig::load(&ServeOptions {
+            config: None,
+            data_dir: Some(data.path().join("data")),
+            listen: Some("127.0.0.1:0".into()),
+            admin: Some("127.0.0.1:0".into()),
+            compiler: None,
+        });
+        let running = start(config.unwrap()).await.unwrap();
+        let socket = TcpStream::connect(running.kafka_addresses()[0])
+            .await
+            .unwrap();
+        Client {
+            socket,
+            running,
+            _data: data,
+        }
+    }
+
+    pub async fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
+        let frame = encode_request(version, 7, "test", request).unwrap();
+        self.socket.write_all(&frame).await.unwrap();
+        let mut buffer = BytesMut::new();
+        let frame: Bytes = loop {
+            if let Some(frame) = take_frame(&mut buffer, 100 << 20).unwrap() {
+                break frame;
+            }
+            let read = self.socket.read_buf(&mut buffer).await.unwrap();
+            assert!(
+                read > 0,
+                "API {} version {version} closed the connection",
+                R::KEY
+            );
+        };
+        let (correlation, response) = decode_response::<R>(version, frame).unwrap();
+        assert_eq!(correlation, 7);
+        response
+    }
+}

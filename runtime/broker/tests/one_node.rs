@@ -1,0 +1,253 @@
+//! What one node says of leaders, replicas, disks, producers and offsets, over its socket.
+
+use bytes::Bytes;
+use kafka_protocol::messages::alter_partition_reassignments_request::{
+    ReassignablePartition, ReassignableTopic,
+};
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
+use kafka_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use kafka_protocol::messages::offset_delete_request::{
+    OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+};
+use kafka_protocol::messages::offset_for_leader_epoch_request::{
+    OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::{
+    AlterPartitionReassignmentsRequest, BrokerId, CreateTopicsRequest, DescribeLogDirsRequest,
+    DescribeProducersRequest, ElectLeadersRequest, GroupId, InitProducerIdRequest,
+    ListPartitionReassignmentsRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetForLeaderEpochRequest, ProduceRequest, TopicName, describe_producers_request,
+    elect_leaders_request,
+};
+use tidegate_protocol::StrBytes;
+use tidegate_record::{BatchBuilder, Codec, Producer, RecordParts};
+
+mod common;
+
+use common::Client;
+
+fn name(name: &str) -> TopicName {
+    TopicName(StrBytes::from_string(name.to_owned()))
+}
+
+/// A broker with the topic `t` of two partitions.
+async fn with_topic() -> Client {
+    let mut client = Client::start().await;
+    let topic = CreatableTopic::default()
+        .with_name(name("t"))
+        .with_num_partitions(2)
+        .with_replication_factor(-1);
+    let request = CreateTopicsRequest::default().with_topics(vec![topic]);
+    let created = client.call(7, &request).await.topics.remove(0);
+    assert_eq!(created.error_code, 0, "{:?}", created.error_message);
+    client
+}
+
+fn batch(producer: Option<(i64, i16)>, values: &[&str]) -> Bytes {
+    let mut builder = BatchBuilder::new(Codec::None);
+    if let Some((id, epoch)) = producer {
+        builder.producer = Producer {
+            id,
+            epoch,
+            base_sequence: 0,
+        };
+    }
+    for value in values {
+        let value = Some(value.as_bytes());
+        let record = RecordParts {
+            timestamp: 1_700_000_000_000,
+            value,
+            ..RecordParts::default()
+        };
+        builder.push(record).unwrap();
+    }
+    builder.build().unwrap().into_bytes()
+}
+
+async fn produce(client: &mut Client, batch: Bytes) {
+    let data = PartitionProduceData::default()
+        .with_index(0)
+        .with_records(Some(batch));
+    let topic = TopicProduceData::default()
+        .with_name(name("t"))
+        .with_partition_data(vec![data]);
+    let request = ProduceRequest::default()
+        .with_acks(-1)
+        .with_timeout_ms(10_000)
+        .with_topic_data(vec![topic]);
+    let response = client.call(9, &request).await;
+    assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_is_known_by_its_end() {
+    let mut client = with_topic().await;
+    produce(&mut client, batch(None, &["a", "b", "c"])).await;
+    for version in 2..=4 {
+        let mut ask = async |index: i32, current: i32, epoch: i32| {
+            let partition = OffsetForLeaderPartition::default()
+                .with_partition(index)
+                .with_current_leader_epoch(current)
+                .with_leader_epoch(epoch);
+            let topic = OffsetForLeaderTopic::default()
+                .with_topic(name("t"))
+                .with_partitions(vec![partition]);
+            let request = OffsetForLeaderEpochRequest::default().with_topics(vec![topic]);
+            let mut response = client.call(version, &request).await;
+            let end = response.topics.remove(0).partitions.remove(0);
+            (end.error_code, end.leader_epoch, end.end_offset)
+        };
+        assert_eq!(ask(0, -1, 0).await, (0, 0, 3));
+        assert_eq!(ask(0, 0, 0).await, (0, 0, 3));
+        assert_eq!(ask(0, -1, 9).await, (0, -1, -1), "nobody has heard of it");
+        assert_eq!(ask(0, 9, 0).await.0, 75, "UNKNOWN_LEADER_EPOCH");
+        assert_eq!(ask(7, -1, 0).await.0, 3, "UNKNOWN_TOPIC_OR_PARTITION");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_dirs_tell_what_partitions_take() {
+    let mut client = with_topic().await;
+    let batch = batch(None, &["a"; 100]);
+    let size = batch.len() as i64;
+    produce(&mut client, batch).await;
+    let every = DescribeLogDirsRequest::default().with_topics(None);
+    for version in 1..=4 {
+        let all = client.call(version, &every).await;
+        let dir = &all.results[0];
+        assert_eq!(dir.error_code, 0);
+        let topic = dir.topics.iter().find(|topic| topic.name == name("t"));
+        let sizes: Vec<_> = topic
+            .unwrap()
+            .partitions
+            .iter()
+            .map(|p| p.partition_size)
+            .collect();
+        assert_eq!(sizes, [size, 0]);
+        if version >= 4 {
+            assert!(dir.usable_bytes > 0 && dir.total_bytes > dir.usable_bytes);
+        }
+        let wanted = DescribableLogDirTopic::default()
+            .with_topic(name("t"))
+            .with_partitions(vec![1, 7]);
+        let request = DescribeLogDirsRequest::default().with_topics(Some(vec![wanted]));
+        let some = client.call(version, &request).await;
+        let partitions = &some.results[0].topics[0].partitions;
+        assert_eq!(partitions.len(), 1);
+        assert_eq!(partitions[0].partition_index, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_elected_and_nothing_is_moved() {
+    let mut client = with_topic().await;
+    for version in 0..=2 {
+        let topic = elect_leaders_request::TopicPartitions::default()
+            .with_topic(name("t"))
+            .with_partitions(vec![0, 7]);
+        let request = ElectLeadersRequest::default().with_topic_partitions(Some(vec![topic]));
+        let mut response = client.call(version, &request).await;
+        let results = response.replica_election_results.remove(0).partition_result;
+        let codes: Vec<_> = results.iter().map(|result| result.error_code).collect();
+        assert_eq!(codes, [84, 3]);
+        let every = ElectLeadersRequest::default().with_topic_partitions(None);
+        let response = client.call(version, &every).await;
+        assert!(response.error_code == 0 && response.replica_election_results.is_empty());
+    }
+    for version in 0..=1 {
+        let to = |index: i32, replicas: Option<&[i32]>| {
+            ReassignablePartition::default()
+                .with_partition_index(index)
+                .with_replicas(replicas.map(|ids| ids.iter().copied().map(BrokerId).collect()))
+        };
+        let partitions = vec![
+            to(0, Some(&[1])),
+            to(1, Some(&[1, 2])),
+            to(1, Some(&[1, 1])),
+            to(1, Some(&[])),
+            to(1, None),
+            to(7, Some(&[1])),
+        ];
+        let topic = ReassignableTopic::default()
+            .with_name(name("t"))
+            .with_partitions(partitions);
+        let request = AlterPartitionReassignmentsRequest::default().with_topics(vec![topic]);
+        let mut response = client.call(version, &request).await;
+        let partitions = response.responses.remove(0).partitions;
+        let codes: Vec<_> = partitions.iter().map(|p| p.error_code).collect();
+        assert_eq!(codes, [0, 39, 39, 39, 85, 3]);
+        let said = partitions[1].error_message.as_deref().unwrap_or_default();
+        assert!(said.contains("broker 2"), "{said}");
+    }
+    let request = ListPartitionReassignmentsRequest::default().with_topics(None);
+    let response = client.call(0, &request).await;
+    assert!(response.error_code == 0 && response.topics.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn producers_are_shown_with_their_last_sequence() {
+    let mut client = with_topic().await;
+    let request = InitProducerIdRequest::default().with_transactional_id(None);
+    let producer = client.call(4, &request).await;
+    assert_eq!(producer.error_code, 0);
+    let (id, epoch) = (producer.producer_id, producer.producer_epoch);
+    produce(&mut client, batch(Some((id.0, epoch)), &["a", "b"])).await;
+    let topic = describe_producers_request::TopicRequest::default()
+        .with_name(name("t"))
+        .with_partition_indexes(vec![0, 1, 7]);
+    let request = DescribeProducersRequest::default().with_topics(vec![topic]);
+    let partitions = client.call(0, &request).await.topics.remove(0).partitions;
+    let active = &partitions[0].active_producers;
+    assert_eq!(active.len(), 1);
+    assert_eq!((active[0].producer_id, active[0].last_sequence), (id, 1));
+    assert_eq!(active[0].current_txn_start_offset, -1);
+    assert!(partitions[1].active_producers.is_empty());
+    assert_eq!(partitions[2].error_code, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offsets_of_an_idle_group_are_deleted() {
+    let mut client = with_topic().await;
+    let group = GroupId(StrBytes::from_static_str("g"));
+    let committed = OffsetCommitRequestPartition::default()
+        .with_partition_index(0)
+        .with_committed_offset(5);
+    let topic = OffsetCommitRequestTopic::default()
+        .with_name(name("t"))
+        .with_partitions(vec![committed]);
+    let commit = OffsetCommitRequest::default()
+        .with_group_id(group.clone())
+        .with_generation_id_or_member_epoch(-1)
+        .with_topics(vec![topic]);
+    let delete = |topic: &str, indexes: &[i32]| {
+        let partition =
+            |&index: &i32| OffsetDeleteRequestPartition::default().with_partition_index(index);
+        let topic = OffsetDeleteRequestTopic::default()
+            .with_name(name(topic))
+            .with_partitions(indexes.iter().map(partition).collect());
+        OffsetDeleteRequest::default()
+            .with_group_id(group.clone())
+            .with_topics(vec![topic])
+    };
+    // The coordinator of a group is there a moment after it is first asked for.
+    loop {
+        let response = client.call(8, &commit).await;
+        match response.topics[0].partitions[0].error_code {
+            0 => break,
+            14 | 15 => tokio::task::yield_now().await,
+            code => panic!("{code}"),
+        }
+    }
+    let mut response = client.call(0, &delete("t", &[0, 1, 7])).await;
+    assert_eq!(response.error_code, 0);
+    let partitions = response.topics.remove(0).partitions;
+    let codes: Vec<_> = partitions.iter().map(|p| p.error_code).collect();
+    assert_eq!(codes, [0, 0, 3]);
+    let mut unknown = delete("t", &[0]);
+    unknown.group_id = GroupId(StrBytes::from_static_str("none"));
+    assert_eq!(client.call(0, &unknown).await.error_code, 69);
+}
