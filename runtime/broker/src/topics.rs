@@ -13,6 +13,7 @@ use tidegate_record::{LeaderEpoch, PartitionId};
 use tidegate_storage::{PartitionEntry, Progress};
 
 use crate::partition::{Leadership, Partition, PartitionEnv};
+use crate::plugins::Shadow;
 
 /// What a topic's chain config amounts to on this broker right now.
 #[derive(Clone, Default)]
@@ -28,8 +29,8 @@ pub(crate) enum ChainSlot {
 pub(crate) struct TopicChains {
     pub(crate) produce: ChainSlot,
     pub(crate) consume: ChainSlot,
-    /// Runs beside `produce`, without effect.
-    pub(crate) shadow: ChainSlot,
+    /// Runs beside `produce`, without effect; `None` also while it cannot run here.
+    pub(crate) shadow: Option<Arc<Shadow>>,
 }
 
 /// A topic's identity, and its settings, which change at a batch boundary.

@@ -29,6 +29,8 @@ pub struct Image {
     pub next_broker_epoch: i64,
     /// Orders plugin registrations, so that `latest` survives the removal of a version.
     pub next_plugin_order: u64,
+    /// By plugin, the version that was the latest before the latest now; a version that exists.
+    pub previous_latest: BTreeMap<String, String>,
     /// Names by topic id: derived, rebuilt when an image is decoded.
     #[serde(skip)]
     pub(crate) names_by_id: Arc<BTreeMap<[u8; 16], String>>,
@@ -83,7 +85,7 @@ pub struct Listener {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PluginName {
     pub versions: BTreeMap<String, PluginVersion>,
-    /// The most recently registered version that still exists.
+    /// What the bare name means: the most recently registered version, unless `latest` was moved.
     pub latest: String,
 }
 

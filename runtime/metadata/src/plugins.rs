@@ -70,7 +70,8 @@ pub(crate) fn register(
         .entry(name.to_owned())
         .or_default();
     entry.versions.insert(version.to_owned(), row);
-    entry.latest = version.to_owned();
+    let before = std::mem::replace(&mut entry.latest, version.to_owned());
+    remember_latest(image, name, before);
     check_bound_worlds(image, name)?;
     Ok(Outcome::Done)
 }
@@ -97,6 +98,13 @@ pub(crate) fn remove(
             plugins.remove(name);
         }
     }
+    let kept = |previous: &String| {
+        let entry = image.plugins.get(name)?;
+        (entry.latest != *previous && entry.versions.contains_key(previous)).then_some(())
+    };
+    if image.previous_latest.get(name).and_then(kept).is_none() {
+        image.previous_latest.remove(name);
+    }
     check_nothing_lost(&before, image, name)?;
     Ok(Outcome::Done)
 }
@@ -110,10 +118,18 @@ pub(crate) fn set_latest(image: &mut Image, name: &str, version: &str) -> Result
         return Ok(Outcome::Unchanged);
     }
     if let Some(entry) = Arc::make_mut(&mut image.plugins).get_mut(name) {
-        entry.latest = version.to_owned();
+        let before = std::mem::replace(&mut entry.latest, version.to_owned());
+        remember_latest(image, name, before);
     }
     check_bound_worlds(image, name)?;
     Ok(Outcome::Done)
+}
+
+/// `before` is empty for the first version of a name.
+fn remember_latest(image: &mut Image, name: &str, before: String) {
+    if !before.is_empty() {
+        image.previous_latest.insert(name.to_owned(), before);
+    }
 }
 
 /// Checks that the plugins of all chains are there and may stand where they are put.

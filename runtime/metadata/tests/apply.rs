@@ -364,6 +364,67 @@ fn versions_are_immutable_and_latest_is_the_last_pushed() {
 }
 
 #[test]
+fn the_latest_before_is_remembered_while_it_exists() {
+    let mut image = one_broker();
+    let latest = |version: &str| Command::SetLatestPlugin {
+        name: "m".into(),
+        version: version.into(),
+    };
+    let previous = |image: &Image| image.previous_latest.get("m").cloned();
+    run(&mut image, plugin("m", "1", 1, "transform")).unwrap();
+    assert_eq!(previous(&image), None);
+    run(&mut image, plugin("m", "2", 2, "filter")).unwrap();
+    assert_eq!(previous(&image).as_deref(), Some("1"));
+    run(&mut image, latest("1")).unwrap();
+    assert_eq!(previous(&image).as_deref(), Some("2"));
+    assert_eq!(run(&mut image, latest("1")), Ok(Outcome::Unchanged));
+    assert_eq!(previous(&image).as_deref(), Some("2"));
+    let remove = Command::RemovePlugin {
+        name: "m".into(),
+        version: Some("2".into()),
+    };
+    run(&mut image, remove).unwrap();
+    assert_eq!(previous(&image), None);
+}
+
+/// A snapshot that the first version of the image's format wrote.
+#[test]
+fn an_image_of_version_1_is_read() {
+    let bytes = hex(concat!(
+        "01",
+        "0474657374", // version, cluster id "test"
+        "00",
+        "00",
+        "00", // no topics, brokers, broker configs
+        "01",
+        "016d",
+        "01",
+        "0131", // plugin m, one version: 1
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "05",
+        "0666696c746572",
+        "02",
+        "00",   // size, world, uploaded, order
+        "0131", // latest
+        "03",
+        "04",
+        "06",
+        "01", // next ids
+    ));
+    let image = decode_image(&bytes).unwrap();
+    assert_eq!(image.plugins["m"].latest, "1");
+    assert_eq!((image.next_partition_id, image.next_producer_id), (3, 2));
+    assert!(image.previous_latest.is_empty());
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+        .collect()
+}
+
+#[test]
 fn a_router_cannot_become_the_latest_of_a_consume_chain() {
     let mut image = one_broker();
     run(&mut image, plugin("m", "1", 1, "filter")).unwrap();
@@ -666,6 +727,10 @@ proptest! {
             }
             for plugin in image.plugins.values() {
                 prop_assert!(plugin.versions.contains_key(&plugin.latest));
+            }
+            for (name, previous) in &image.previous_latest {
+                prop_assert!(image.plugins[name].versions.contains_key(previous));
+                prop_assert_ne!(&image.plugins[name].latest, previous);
             }
             prop_assert_eq!(&decode_image(&encode_image(&image).unwrap()).unwrap(), &image);
         }

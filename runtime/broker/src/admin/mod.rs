@@ -1,11 +1,15 @@
-//! The admin port: health, metrics, plugins. HTTP with JSON; every error is `{"error": "<sentence>"}`.
+//! The admin port: health, metrics, plugins, and what they do to topics. HTTP with JSON; every error is `{"error": "<sentence>"}`.
 
 mod auth;
 mod plugins;
+mod records;
+mod render;
+mod request;
 mod scrape;
 mod status;
 #[cfg(test)]
 mod tests;
+mod topics;
 
 use std::sync::Arc;
 
@@ -14,7 +18,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use serde_json::json;
 
 use crate::broker::Broker;
@@ -36,6 +40,10 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router {
             "/v1/plugins/{name}/{version}",
             put(plugins::push).delete(plugins::remove_version),
         )
+        .route("/v1/plugins/{name}/rollback", post(plugins::rollback))
+        .route("/v1/topics/{topic}/plugins", get(topics::plugins))
+        .route("/v1/topics/{topic}/plugins/resume", post(topics::resume))
+        .route("/v1/topics/{topic}/records", get(records::read))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .layer(middleware::from_fn_with_state(guard, auth::check))
@@ -69,7 +77,7 @@ impl IntoResponse for Refused {
 async fn not_found() -> Refused {
     Refused::new(
         StatusCode::NOT_FOUND,
-        "there is nothing here: try /healthz, /readyz, /metrics, /v1/status or /v1/plugins",
+        "there is nothing here: try /healthz, /readyz, /metrics, /v1/status, /v1/plugins or /v1/topics/T/plugins",
     )
 }
 

@@ -1,4 +1,4 @@
-//! `/v1/plugins`: list, show, push, remove.
+//! `/v1/plugins`: list, show, push, roll back, remove.
 
 use std::sync::Arc;
 
@@ -10,14 +10,11 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use tidegate_metadata::{PluginName, PluginVersion};
-use tidegate_plugin::{
-    BindingStats, BreakerState, ConfigKind, Description, Digest, Plugin, State as Kept,
-};
+use tidegate_plugin::Digest;
 
-use super::Refused;
+use super::{Refused, render, request};
 use crate::broker::Broker;
-use crate::plugins::{BindingReport, RemoveError, UploadError};
+use crate::plugins::{RemoveError, RollbackError, UploadError};
 
 /// Bindings in one answer.
 const MAX_BINDINGS: usize = 10_000;
@@ -34,11 +31,16 @@ pub(super) async fn list(State(broker): State<Arc<Broker>>) -> Json<Value> {
                 .map(move |(v, row)| (name, known, v, row))
         })
         .map(|(name, known, version, row)| {
-            let mut value = version_json(version, row, known);
+            let mut value = render::version(version, row, known);
             // Only what is loaded here has told its summary; listing does not compile the rest.
             let loaded = broker.plugins.loaded(row.digest);
             value["name"] = json!(name);
-            value["summary"] = json!(loaded.map(|p| p.description().summary.clone()));
+            let said = loaded.as_deref().map(render::description);
+            for field in ["summary", "state", "columns", "writes"] {
+                value[field] = said
+                    .as_ref()
+                    .map_or(Value::Null, |said| said[field].clone());
+            }
             value
         })
         .collect();
@@ -54,13 +56,13 @@ pub(super) async fn show(
     let versions: Vec<Value> = known
         .versions
         .iter()
-        .map(|(version, row)| version_json(version, row, known))
+        .map(|(version, row)| render::version(version, row, known))
         .collect();
     // A plugin that cannot be loaded here is still shown: that is when somebody looks.
     let (description, error) = match known.versions.get(&known.latest) {
         None => (Value::Null, Value::Null),
         Some(row) => match broker.plugins.load(&broker, row.digest).await {
-            Ok(plugin) => (description_json(&plugin), Value::Null),
+            Ok(plugin) => (render::description(&plugin), Value::Null),
             Err(why) => (Value::Null, json!(why)),
         },
     };
@@ -68,11 +70,12 @@ pub(super) async fn show(
         .plugins
         .bindings(&broker, Some(&name), MAX_BINDINGS)
         .into_iter()
-        .map(binding_json)
+        .map(|report| render::binding(&report))
         .collect();
     Ok(Json(json!({
         "name": name,
         "latest": known.latest,
+        "previous": image.previous_latest.get(&name),
         "versions": versions,
         "description": description,
         "description_error": error,
@@ -114,6 +117,23 @@ pub(super) async fn push(
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }
 
+pub(super) async fn rollback(
+    State(broker): State<Arc<Broker>>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Json<Value>, Refused> {
+    let version = request::text_field(body, "version").await?;
+    let moved = broker
+        .plugins
+        .rollback(&broker, &name, version.as_deref())
+        .await?;
+    Ok(Json(json!({
+        "name": name,
+        "latest": moved.latest,
+        "previous": moved.previous,
+    })))
+}
+
 pub(super) async fn remove_all(
     State(broker): State<Arc<Broker>>,
     Path(name): Path<String>,
@@ -144,6 +164,17 @@ impl From<UploadError> for Refused {
     }
 }
 
+impl From<RollbackError> for Refused {
+    fn from(error: RollbackError) -> Refused {
+        let status = match error {
+            RollbackError::Unknown(_) => StatusCode::NOT_FOUND,
+            RollbackError::Conflict(_) => StatusCode::CONFLICT,
+            RollbackError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Refused::new(status, error)
+    }
+}
+
 impl From<RemoveError> for Refused {
     fn from(error: RemoveError) -> Refused {
         let status = match error {
@@ -160,107 +191,4 @@ fn unknown(name: &str) -> Refused {
         StatusCode::NOT_FOUND,
         format!("plugin `{name}` is not uploaded"),
     )
-}
-
-fn version_json(version: &str, row: &PluginVersion, known: &PluginName) -> Value {
-    json!({
-        "version": version,
-        "latest": known.latest == version,
-        "sha256": Digest(row.digest).to_string(),
-        "size": row.size,
-        "world": row.world,
-        "uploaded_ms": row.uploaded_ms,
-    })
-}
-
-fn description_json(plugin: &Plugin) -> Value {
-    let Description {
-        name,
-        version,
-        summary,
-        columns,
-        state,
-        config,
-        writes: _,
-    } = plugin.description();
-    let named = [
-        ("key", columns.key),
-        ("value", columns.value),
-        ("headers", columns.headers),
-        ("timestamp", columns.timestamp),
-    ];
-    let columns: Vec<&str> = named
-        .into_iter()
-        .filter(|(_, on)| *on)
-        .map(|(name, _)| name)
-        .collect();
-    let config: Vec<Value> = config
-        .iter()
-        .map(|key| {
-            json!({
-                "name": key.name,
-                "type": kind_name(key.kind),
-                "required": key.required,
-                "default": key.default,
-                "doc": key.doc,
-                "secret": key.secret,
-            })
-        })
-        .collect();
-    json!({
-        "name": name,
-        "version": version,
-        "summary": summary,
-        "world": plugin.world().as_str(),
-        "columns": columns,
-        "state": match state { Kept::None => "none", Kept::Partition => "partition" },
-        "config": config,
-    })
-}
-
-fn kind_name(kind: ConfigKind) -> &'static str {
-    match kind {
-        ConfigKind::Text => "text",
-        ConfigKind::Integer => "integer",
-        ConfigKind::Float => "float",
-        ConfigKind::Boolean => "boolean",
-    }
-}
-
-fn binding_json(report: BindingReport) -> Value {
-    let ready = report.stats.is_some();
-    let stats = report.stats.unwrap_or_default();
-    json!({
-        "topic": report.topic,
-        "side": report.side,
-        "alias": report.alias,
-        "version": report.version,
-        "ready": ready,
-        "stats": stats_json(&stats),
-        "last_error": stats.last_error,
-    })
-}
-
-fn stats_json(stats: &BindingStats) -> Value {
-    json!({
-        "records_in": stats.records_in,
-        "kept": stats.kept,
-        "dropped": stats.dropped,
-        "rejected": stats.rejected,
-        "routed": stats.routed,
-        "errors": stats.errors,
-        "calls": stats.calls,
-        "nanos": stats.nanos,
-        "traps": stats.traps,
-        "deadline_hits": stats.deadline_hits,
-        "memory_hits": stats.memory_hits,
-        "output_hits": stats.output_hits,
-        "instances": stats.instances,
-        "breaker": match stats.breaker {
-            BreakerState::Closed => "closed",
-            BreakerState::Open => "open",
-            BreakerState::HalfOpen => "half-open",
-        },
-        "counters": stats.counters,
-    })
 }

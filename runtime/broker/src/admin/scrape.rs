@@ -209,7 +209,7 @@ impl Snapshot {
 fn labels(report: &BindingReport) -> [(&'static str, &str); 4] {
     [
         ("topic", report.topic.as_str()),
-        ("side", report.side),
+        ("side", report.place.name()),
         ("alias", report.alias.as_str()),
         ("plugin", report.plugin.as_str()),
     ]

@@ -7,6 +7,7 @@ mod admission;
 mod append;
 mod consume;
 mod producers;
+mod raw;
 mod read;
 mod routing;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use tidegate_metadata::config::{AliasSettings, TopicConfig};
 use tidegate_plugin::{Binding, BindingSpec, Chain, Digest, Limits, OnError};
 
 use super::limits;
+use super::shadow::{Gate, Shadow, ShadowCounters, ShadowReport};
 use crate::topics::{ChainSlot, TopicChains};
 
 /// A binding that no chain wants is kept for this long: a check makes it a moment before the change commits.
@@ -69,6 +70,7 @@ pub(super) struct Stand {
 #[derive(Default)]
 pub(super) struct Bindings {
     inner: Mutex<Inner>,
+    gate: Arc<Gate>,
 }
 
 #[derive(Default)]
@@ -76,6 +78,8 @@ struct Inner {
     ready: HashMap<BindKey, Ready>,
     failed: HashMap<BindKey, (String, Instant)>,
     barred: Barred,
+    /// What shadows were found to do, by topic, for as long as the shadow is made of the same.
+    shadows: HashMap<String, (Vec<BindKey>, Arc<ShadowCounters>)>,
 }
 
 /// Chains that break a rule, with the sentence that says which. They got here past every check: by a new version of
@@ -209,6 +213,9 @@ impl Bindings {
             .ready
             .retain(|key, ready| wanted.contains(key) || ready.wanted.elapsed() < KEPT_UNWANTED);
         inner.failed.retain(|key, _| wanted.contains(key));
+        inner
+            .shadows
+            .retain(|_, (keys, _)| keys.iter().all(|key| wanted.contains(key)));
         inner.ready.keys().all(|key| wanted.contains(key))
     }
 
@@ -225,6 +232,12 @@ impl Bindings {
             .collect()
     }
 
+    /// Why a chain of the topic may not run, though it could.
+    pub(super) fn barred(&self, topic: &str, place: Place) -> Option<String> {
+        let chain = (topic.to_owned(), place);
+        self.lock().barred.get(&chain).cloned()
+    }
+
     /// The chains of a topic from what is ready here. The flag says whether something has to be made first.
     pub(super) fn chains(
         &self,
@@ -239,9 +252,36 @@ impl Bindings {
         let chains = TopicChains {
             produce,
             consume,
-            shadow,
+            shadow: match shadow {
+                ChainSlot::Ready(chain) => Some(self.shadow(topic, config, image, &chain)),
+                ChainSlot::None | ChainSlot::Unavailable(_) => None,
+            },
         };
         (chains, no_produce || no_consume || no_shadow)
+    }
+
+    fn shadow(
+        &self,
+        topic: &str,
+        config: &TopicConfig,
+        image: &Image,
+        chain: &Chain,
+    ) -> Arc<Shadow> {
+        let stands = stands(topic, config, Place::Shadow, image).unwrap_or_default();
+        let keys: Vec<BindKey> = stands.into_iter().map(|stand| stand.key).collect();
+        let mut inner = self.lock();
+        let entry = inner.shadows.entry(topic.to_owned()).or_default();
+        if entry.0 != keys {
+            *entry = (keys, Arc::default());
+        }
+        Shadow::new(chain.clone(), entry.1.clone(), self.gate.clone())
+    }
+
+    /// What the topic's shadow was found to do.
+    pub(super) fn shadow_report(&self, topic: &str) -> Option<ShadowReport> {
+        let inner = self.lock();
+        let (_, counters) = inner.shadows.get(topic)?;
+        Some(counters.report())
     }
 
     fn slot(
@@ -265,14 +305,15 @@ impl Bindings {
                 None => return (ChainSlot::Unavailable(self.why_not(stand)), true),
             }
         }
-        match self.lock().barred.get(&(topic.to_owned(), place)) {
+        match self.barred(topic, place) {
             // What the change is may be what lifts the bar, so it has to be looked at again.
-            Some(why) => (ChainSlot::Unavailable(why.clone()), true),
+            Some(why) => (ChainSlot::Unavailable(why), true),
             None => (ChainSlot::Ready(Arc::new(Chain::new(bound))), false),
         }
     }
 
-    fn why_not(&self, stand: &Stand) -> String {
+    /// Why the stand's binding is not ready here.
+    pub(super) fn why_not(&self, stand: &Stand) -> String {
         match self.lock().failed.get(&stand.key) {
             Some((why, _)) => why.clone(),
             None => format!(

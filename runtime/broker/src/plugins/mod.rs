@@ -13,7 +13,10 @@ mod limits;
 mod plan;
 mod prepare;
 mod report;
+mod resume;
+mod rollback;
 mod rules;
+mod shadow;
 mod standing;
 mod store;
 mod upload;
@@ -42,7 +45,11 @@ use self::bindings::{Bindings, Stand};
 use self::standing::Bounds;
 use self::store::Sha;
 
-pub(crate) use self::report::BindingReport;
+pub(crate) use self::bindings::Place;
+pub(crate) use self::report::{BindingReport, TopicReport};
+pub(crate) use self::resume::ResumeError;
+pub(crate) use self::rollback::RollbackError;
+pub(crate) use self::shadow::{Observed, Real, Shadow, ShadowReport};
 pub(crate) use self::upload::{RemoveError, UploadError};
 
 /// The topic that holds the plugins' bytes.

@@ -85,7 +85,10 @@ async fn what_is_checked_is_ready_when_the_change_commits() {
     assert!(matches!(now.consume, ChainSlot::Ready(_)));
     assert_eq!(broker.plugins.engine().compilations(), 1);
     let reports = broker.plugins.bindings(&broker, Some("f"), 10);
-    let stands: Vec<_> = reports.iter().map(|r| (r.side, r.alias.as_str())).collect();
+    let stands: Vec<_> = reports
+        .iter()
+        .map(|r| (r.place.name(), r.alias.as_str()))
+        .collect();
     assert_eq!(
         stands,
         [("produce", "f"), ("produce", "again"), ("consume", "f")]

@@ -1,5 +1,7 @@
 //! The contract of the admin port, over a socket.
 
+mod operation;
+
 use std::sync::Arc;
 
 use serde_json::Value;

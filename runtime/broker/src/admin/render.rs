@@ -1,0 +1,149 @@
+//! Plugins and bindings as JSON.
+
+use serde_json::{Value, json};
+use tidegate_metadata::{PluginName, PluginVersion};
+use tidegate_plugin::{
+    BindingStats, BreakerState, Columns, ConfigKind, Description, Digest, Plugin, State,
+};
+
+use crate::plugins::{BindingReport, ShadowReport};
+
+pub(super) fn version(version: &str, row: &PluginVersion, known: &PluginName) -> Value {
+    json!({
+        "version": version,
+        "latest": known.latest == version,
+        "sha256": Digest(row.digest).to_string(),
+        "size": row.size,
+        "world": row.world,
+        "uploaded_ms": row.uploaded_ms,
+    })
+}
+
+pub(super) fn description(plugin: &Plugin) -> Value {
+    let Description {
+        name,
+        version,
+        summary,
+        columns: wanted,
+        state: kept,
+        config,
+        writes,
+        ..
+    } = plugin.description();
+    let config: Vec<Value> = config
+        .iter()
+        .map(|key| {
+            json!({
+                "name": key.name,
+                "type": kind(key.kind),
+                "required": key.required,
+                // Somebody may have made a real secret the default.
+                "default": key.default.as_ref().filter(|_| !key.secret),
+                "doc": key.doc,
+                "secret": key.secret,
+            })
+        })
+        .collect();
+    json!({
+        "name": name,
+        "version": version,
+        "summary": summary,
+        "world": plugin.world().as_str(),
+        "columns": columns(*wanted),
+        "writes": columns(*writes),
+        "state": state(*kept),
+        "config": config,
+    })
+}
+
+pub(super) fn binding(report: &BindingReport) -> Value {
+    let none = BindingStats::default();
+    let stats = report.stats.as_ref().unwrap_or(&none);
+    json!({
+        "topic": report.topic,
+        "side": report.place.name(),
+        "alias": report.alias,
+        "plugin": report.plugin,
+        "reference": report.reference,
+        "version": report.version,
+        "sha256": Digest(report.digest).to_string(),
+        "world": report.world,
+        "ready": report.stats.is_some() && report.error.is_none(),
+        "error": report.error,
+        "on_error": report.on_error,
+        "on_reject": report.on_reject,
+        "limits": report.limits,
+        "config": report.config,
+        "stats": stats_of(stats),
+        "last_error": stats.last_error,
+    })
+}
+
+pub(super) fn shadow(report: &ShadowReport) -> Value {
+    json!({
+        "records": report.records,
+        "agree": report.agree,
+        "would_drop": report.would_drop,
+        "would_keep": report.would_keep,
+        "would_change": report.would_change,
+        "errors": report.errors,
+        "skipped": report.skipped,
+    })
+}
+
+pub(super) fn breaker(state: BreakerState) -> &'static str {
+    match state {
+        BreakerState::Closed => "closed",
+        BreakerState::Open => "open",
+        BreakerState::HalfOpen => "half-open",
+    }
+}
+
+fn stats_of(stats: &BindingStats) -> Value {
+    json!({
+        "records_in": stats.records_in,
+        "kept": stats.kept,
+        "dropped": stats.dropped,
+        "rejected": stats.rejected,
+        "routed": stats.routed,
+        "errors": stats.errors,
+        "calls": stats.calls,
+        "nanos": stats.nanos,
+        "traps": stats.traps,
+        "deadline_hits": stats.deadline_hits,
+        "memory_hits": stats.memory_hits,
+        "output_hits": stats.output_hits,
+        "instances": stats.instances,
+        "instantiations": stats.instantiations,
+        "log_dropped": stats.log_dropped,
+        "breaker": breaker(stats.breaker),
+        "counters": stats.counters,
+    })
+}
+
+fn columns(columns: Columns) -> Vec<&'static str> {
+    let named = [
+        ("key", columns.key),
+        ("value", columns.value),
+        ("headers", columns.headers),
+        ("timestamp", columns.timestamp),
+    ];
+    let on = named.into_iter().filter(|(_, on)| *on);
+    on.map(|(name, _)| name).collect()
+}
+
+fn state(state: State) -> &'static str {
+    match state {
+        State::None => "none",
+        State::Partition => "partition",
+    }
+}
+
+fn kind(kind: ConfigKind) -> &'static str {
+    match kind {
+        ConfigKind::Text => "text",
+        ConfigKind::Integer => "integer",
+        ConfigKind::Float => "float",
+        ConfigKind::Boolean => "boolean",
+    }
+}
