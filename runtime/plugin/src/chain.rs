@@ -10,7 +10,7 @@ use crate::columns::Table;
 use crate::run::{Batch, Run};
 use crate::{
     Binding, ChainFailure, ChainInput, ChainOutcome, ChainResult, Columns, Digest, FailureKind,
-    Side, State, World,
+    Side, World,
 };
 
 /// Column buffers that a thread keeps from one batch to the next.
@@ -29,13 +29,9 @@ pub struct Chain {
 
 impl Chain {
     pub fn new(bindings: Vec<Arc<Binding>>) -> Chain {
-        let wanted = bindings
-            .iter()
-            .map(|binding| binding.plugin().description().columns)
-            .fold(Columns::default(), Columns::union);
         Chain {
+            wanted: wanted(&bindings),
             bindings: bindings.into(),
-            wanted,
         }
     }
 
@@ -56,13 +52,12 @@ impl Chain {
     /// One of its plugins keeps state for each partition. The caller then runs one batch of a partition at a time, and
     /// calls [`settle`](Self::settle) before the next.
     pub fn keeps_state(&self) -> bool {
-        self.bindings
-            .iter()
-            .any(|binding| binding.plugin().description().state == State::Partition)
+        self.bindings.iter().any(|binding| binding.keeps_state())
     }
 
     /// Whether the batch of the last run was appended. If not, the instances that saw it are thrown away: a plugin
-    /// that remembers a record that was never stored would drop its retry.
+    /// that remembers a record that was never stored would drop its retry. A run that failed or refused its batch has
+    /// done so already.
     pub fn settle(&self, partition: i32, appended: bool) {
         if !appended {
             self.forget_state(partition);
@@ -70,7 +65,11 @@ impl Chain {
     }
 
     /// Throws away what its plugins remember of a partition, as when leadership of it changes.
-    pub fn forget_state(&self, _partition: i32) {}
+    pub fn forget_state(&self, partition: i32) {
+        self.bindings
+            .iter()
+            .for_each(|binding| binding.forget_state(partition));
+    }
 
     /// Identifies the plugins, their order, aliases, configurations and error policies: a key for
     /// caches of results.
@@ -83,7 +82,11 @@ impl Chain {
         for binding in self.bindings.iter() {
             text(&binding.plugin().digest().to_string());
             text(binding.alias());
-            text(&format!("{:?}", binding.on_error()));
+            text(&format!(
+                "{:?} {:?}",
+                binding.on_error(),
+                binding.on_reject()
+            ));
             text(&binding.config().len().to_string());
             for (key, value) in binding.config() {
                 text(key);
@@ -120,58 +123,114 @@ impl Chain {
             all_kept: true,
             ..ChainResult::default()
         };
-        let Some(first) = self.bindings.first().filter(|_| count > 0) else {
+        if self.bindings.is_empty() || count == 0 {
             return ChainOutcome::Done(result);
-        };
-        if table.fill(input.records, self.wanted).is_none() {
-            return ChainOutcome::Failed(ChainFailure {
-                alias: first.alias().to_owned(),
-                kind: FailureKind::Unavailable,
-                message: "the batch is too large for a plugin".to_owned(),
-                temporary: false,
-                policy: first.on_error(),
-                record: None,
-            });
         }
-        let batch = Batch {
-            input,
-            table,
-            tombstones: self.tombstones(input),
-        };
-        for binding in self.bindings.iter() {
-            if let Err(failure) = Run::new(binding, &batch, scratch, &mut result).run() {
-                return ChainOutcome::Failed(failure);
-            }
-            if input.side == Side::Produce && !result.rejected.is_empty() {
-                // The batch is refused whatever the rest of the chain would say.
-                break;
-            }
+        if let Err(failure) = self.run_all(input, table, scratch, &mut result) {
+            self.forget_state(input.partition);
+            return ChainOutcome::Failed(failure);
         }
         result.rejected.sort_by_key(|rejection| rejection.index);
         if input.side == Side::Consume {
             result.rejected.clear();
         }
-        result.all_kept = result.keep.iter().all(|keep| *keep);
+        if !result.rejected.is_empty() {
+            self.forget_state(input.partition);
+        }
+        if !result.dead.is_empty() {
+            result.dead.sort_by_key(|dead| dead.index);
+            let ChainResult { dead, routes, .. } = &mut result;
+            let is_dead = |record| {
+                dead.binary_search_by_key(&record, |dead| dead.index)
+                    .is_ok()
+            };
+            routes.retain(|route| !is_dead(route.record));
+        }
+        result.all_kept = result.edits.is_empty() && result.keep.iter().all(|keep| *keep);
         ChainOutcome::Done(result)
     }
 
-    /// The records that filters must not see; empty when there are none.
-    fn tombstones(&self, input: &ChainInput<'_>) -> Vec<bool> {
-        if !input.keep_tombstones {
-            return Vec::new();
-        }
-        let null = |records: &Records| -> Vec<bool> {
-            records
-                .iter()
-                .map(|record| record.value.is_none())
-                .collect()
+    fn run_all(
+        &self,
+        input: &ChainInput<'_>,
+        table: &mut Table,
+        scratch: &mut Table,
+        result: &mut ChainResult,
+    ) -> Result<(), ChainFailure> {
+        let Some(first) = self.bindings.first() else {
+            return Ok(());
         };
-        let tombstones = null(input.records);
-        if tombstones.contains(&true) {
-            tombstones
-        } else {
-            Vec::new()
+        table
+            .fill(input.records, self.wanted)
+            .ok_or_else(|| too_large(first))?;
+        result.column_bytes = table.data_bytes() as u64;
+        let mut tombstones = tombstones(input);
+        for (place, binding) in self.bindings.iter().enumerate() {
+            let batch = Batch {
+                input,
+                table,
+                tombstones: &tombstones,
+            };
+            Run::new(binding, place, batch, scratch, result).run()?;
+            if input.side == Side::Produce && !result.rejected.is_empty() {
+                // The batch is refused whatever the rest of the chain would say.
+                return Ok(());
+            }
+            let later = self.bindings.get(place + 1..).unwrap_or_default();
+            let Some(layer) = result.edits.last_of(place).filter(|_| !later.is_empty()) else {
+                continue;
+            };
+            table
+                .patch(layer, wanted(later), scratch)
+                .ok_or_else(|| too_large(binding))?;
+            if input.keep_tombstones && layer.columns().value {
+                tombstones.resize(input.records.len(), false);
+                for (row, tombstone) in tombstones.iter_mut().enumerate() {
+                    let value = layer.value(row);
+                    *tombstone = value.map_or(*tombstone, |value| value.is_none());
+                }
+            }
         }
+        Ok(())
+    }
+}
+
+/// The columns that any of these bindings wants.
+fn wanted(bindings: &[Arc<Binding>]) -> Columns {
+    let columns = bindings.iter().map(|binding| binding.columns());
+    columns.fold(Columns::default(), Columns::union)
+}
+
+/// The records that filters and transforms must not see; empty when there are none.
+fn tombstones(input: &ChainInput<'_>) -> Vec<bool> {
+    if !input.keep_tombstones {
+        return Vec::new();
+    }
+    let null = |records: &Records| -> Vec<bool> {
+        records
+            .iter()
+            .map(|record| record.value.is_none())
+            .collect()
+    };
+    let tombstones = null(input.records);
+    if tombstones.contains(&true) {
+        tombstones
+    } else {
+        Vec::new()
+    }
+}
+
+fn too_large(binding: &Binding) -> ChainFailure {
+    ChainFailure {
+        alias: binding.alias().to_owned(),
+        kind: FailureKind::OutputLimit,
+        message: format!(
+            "the batch is too large for plugins at `{}`: it has 4 GiB or more in one column",
+            binding.alias()
+        ),
+        temporary: false,
+        policy: binding.on_error(),
+        record: None,
     }
 }
 

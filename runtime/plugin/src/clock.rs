@@ -1,4 +1,4 @@
-//! The only place of this crate that reads a clock: deadlines, the breaker's delay and the log limit.
+//! The only place of this crate that reads a clock: deadlines, the breaker's delay, the log limit, and what calls cost.
 //!
 //! Nothing a plugin decides depends on it; a plugin sees only the time the broker passes in.
 
@@ -6,6 +6,7 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use cpu_time::ThreadTime;
 use wasmtime::Engine;
 
 /// How finely a running guest is interrupted: a deadline is overrun by about one of these.
@@ -20,6 +21,17 @@ pub(crate) fn now() -> Instant {
 pub(crate) fn wall() -> SystemTime {
     #[allow(clippy::disallowed_methods)]
     SystemTime::now()
+}
+
+/// CPU time that this thread has used, in nanoseconds; 0 where the system does not say.
+pub(crate) fn thread_cpu_nanos() -> u64 {
+    let used = ThreadTime::try_now().map(|time| time.as_duration().as_nanos());
+    used.map_or(0, |nanos| u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// Nanoseconds since `started`.
+pub(crate) fn nanos_since(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Ticks after which a call of `budget` is to be looked at: never too few to be over, were the ticks

@@ -2,7 +2,9 @@
 
 use tidegate_record::{RecordView, Records};
 
-use crate::{Columns, wire};
+use crate::Columns;
+use crate::contract::wire;
+use crate::edits::Layer;
 
 /// What a record costs a guest beside its bytes: offsets, delta, timestamp, null bits.
 const ROW_OVERHEAD: usize = 32;
@@ -18,8 +20,8 @@ pub(crate) struct Table {
     headers: HeadersColumn,
 }
 
-#[derive(Default)]
-struct BytesColumn {
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct BytesColumn {
     /// One more than there are values, once the column is started.
     offsets: Vec<u32>,
     data: Vec<u8>,
@@ -27,8 +29,8 @@ struct BytesColumn {
     nulls: Vec<u8>,
 }
 
-#[derive(Default)]
-struct HeadersColumn {
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct HeadersColumn {
     offsets: Vec<u32>,
     keys: BytesColumn,
     values: BytesColumn,
@@ -37,6 +39,11 @@ struct HeadersColumn {
 impl Table {
     pub(crate) fn len(&self) -> usize {
         self.deltas.len()
+    }
+
+    /// A record's offset delta.
+    pub(crate) fn delta(&self, row: usize) -> Option<i64> {
+        self.deltas.get(row).copied().map(i64::from)
     }
 
     /// Takes every record. `None` when the batch is too large for 32-bit offsets.
@@ -86,16 +93,55 @@ impl Table {
         }
         if wanted.headers {
             for row in rows() {
-                for entry in from.headers.row(row) {
-                    self.headers.push(
-                        from.headers.keys.get(entry).unwrap_or_default(),
-                        from.headers.values.get(entry),
-                    );
-                }
-                self.headers.end_row();
+                self.headers.push_row(&from.headers, row);
             }
         }
         self.finish();
+    }
+
+    /// Writes what a transform replaced into the columns wanted by whoever comes next, so that nothing is decoded
+    /// again. `None` when the batch becomes too large for 32-bit offsets.
+    pub(crate) fn patch(
+        &mut self,
+        layer: &Layer,
+        wanted: Columns,
+        scratch: &mut Table,
+    ) -> Option<()> {
+        u32::try_from(self.data_bytes().saturating_add(layer.bytes())).ok()?;
+        let stale = layer.columns().intersection(wanted);
+        let rows = self.len();
+        if stale.key {
+            let old = &self.keys;
+            scratch
+                .keys
+                .refill(rows, |row| layer.key(row).unwrap_or_else(|| old.get(row)));
+            std::mem::swap(&mut self.keys, &mut scratch.keys);
+        }
+        if stale.value {
+            let old = &self.values;
+            match layer.all_values(rows) {
+                Some(column) => scratch.values.clone_from(column),
+                None => scratch
+                    .values
+                    .refill(rows, |row| layer.value(row).unwrap_or_else(|| old.get(row))),
+            }
+            std::mem::swap(&mut self.values, &mut scratch.values);
+        }
+        if stale.headers {
+            scratch.headers.start();
+            for row in 0..rows {
+                let (from, row) = layer.headers(row).unwrap_or((&self.headers, row));
+                scratch.headers.push_row(from, row);
+            }
+            scratch.headers.finish();
+            std::mem::swap(&mut self.headers, &mut scratch.headers);
+        }
+        if stale.timestamp {
+            for (row, timestamp) in self.timestamps.iter_mut().enumerate() {
+                *timestamp = layer.timestamp(row).unwrap_or(*timestamp);
+            }
+        }
+        Some(())
     }
 
     /// Everything, as one call lowers it.
@@ -188,12 +234,46 @@ impl Table {
     fn finish(&mut self) {
         self.keys.finish();
         self.values.finish();
-        self.headers.keys.finish();
-        self.headers.values.finish();
+        self.headers.finish();
+    }
+
+    /// Bytes of keys, values and headers.
+    pub(crate) fn data_bytes(&self) -> usize {
+        self.keys.data.len()
+            + self.values.data.len()
+            + self.headers.keys.data.len()
+            + self.headers.values.data.len()
     }
 }
 
 impl BytesColumn {
+    /// Of parts that were checked: one more offset than values, from 0 to the end of the data, never falling.
+    pub(crate) fn from_parts(offsets: Vec<u32>, data: Vec<u8>, nulls: Vec<u8>) -> BytesColumn {
+        let mut column = BytesColumn {
+            offsets,
+            data,
+            nulls,
+        };
+        column.clear_bits_after(column.len());
+        column
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_of_val(self.offsets.as_slice()) + self.data.len() + self.nulls.len()
+    }
+
+    pub(crate) fn has_null(&self) -> bool {
+        (0..self.len()).any(|row| self.is_null(row))
+    }
+
+    fn refill<'a>(&mut self, rows: usize, value: impl Fn(usize) -> Option<&'a [u8]>) {
+        self.start();
+        for row in 0..rows {
+            self.push(value(row));
+        }
+        self.finish();
+    }
+
     fn start(&mut self) {
         self.offsets.clear();
         self.offsets.push(0);
@@ -260,11 +340,14 @@ impl BytesColumn {
         self.offsets.len().saturating_sub(1)
     }
 
-    fn get(&self, row: usize) -> Option<&[u8]> {
-        let null = self
-            .nulls
+    fn is_null(&self, row: usize) -> bool {
+        self.nulls
             .get(row / 8)
-            .is_some_and(|byte| byte >> (row % 8) & 1 == 1);
+            .is_some_and(|byte| byte >> (row % 8) & 1 == 1)
+    }
+
+    pub(crate) fn get(&self, row: usize) -> Option<&[u8]> {
+        let null = self.is_null(row);
         let start = *self.offsets.get(row)? as usize;
         let end = *self.offsets.get(row + 1)? as usize;
         if null {
@@ -284,6 +367,43 @@ impl BytesColumn {
 }
 
 impl HeadersColumn {
+    /// Of parts that were checked: as `BytesColumn::from_parts`, keys and values of the same number, no key null.
+    pub(crate) fn from_parts(
+        offsets: Vec<u32>,
+        keys: BytesColumn,
+        values: BytesColumn,
+    ) -> HeadersColumn {
+        HeadersColumn {
+            offsets,
+            keys,
+            values,
+        }
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_of_val(self.offsets.as_slice()) + self.keys.memory_bytes() + self.values.memory_bytes()
+    }
+
+    /// The headers of one row.
+    pub(crate) fn entries(&self, row: usize) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.row(row).map(|entry| {
+            let key = self.keys.get(entry).unwrap_or_default();
+            (key, self.values.get(entry))
+        })
+    }
+
+    fn push_row(&mut self, from: &HeadersColumn, row: usize) {
+        for (key, value) in from.entries(row) {
+            self.push(key, value);
+        }
+        self.end_row();
+    }
+
+    fn finish(&mut self) {
+        self.keys.finish();
+        self.values.finish();
+    }
+
     fn start(&mut self) {
         self.offsets.clear();
         self.offsets.push(0);

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::contract::wire;
 use crate::verdict::excerpt;
-use crate::wire;
 
 const MAX_CONFIG_KEYS: usize = 256;
 const MAX_NAME: usize = 128;
@@ -63,6 +63,19 @@ impl Columns {
             timestamp: self.timestamp || other.timestamp,
         }
     }
+
+    pub fn intersection(self, other: Columns) -> Columns {
+        Columns {
+            key: self.key && other.key,
+            value: self.value && other.value,
+            headers: self.headers && other.headers,
+            timestamp: self.timestamp && other.timestamp,
+        }
+    }
+
+    pub fn is_empty(self) -> bool {
+        self == Columns::default()
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -115,7 +128,7 @@ impl ConfigKind {
 
 impl Description {
     /// Bounds and sense of what `describe` gave.
-    pub(crate) fn check(given: wire::Description) -> Result<Description, String> {
+    pub(crate) fn check(given: wire::Description, world: World) -> Result<Description, String> {
         within("name", &given.name, MAX_NAME)?;
         within("version", &given.version, MAX_NAME)?;
         within("summary", &given.summary, MAX_TEXT)?;
@@ -126,6 +139,12 @@ impl Description {
             return Err(format!(
                 "its description has {} configuration keys, more than {MAX_CONFIG_KEYS}",
                 given.config.len()
+            ));
+        }
+        let writes = Columns::from(given.writes);
+        if world != World::Transform && !writes.is_empty() {
+            return Err(format!(
+                "its description says that it replaces columns, which a {world} does not"
             ));
         }
         let mut seen = BTreeSet::new();
@@ -147,7 +166,7 @@ impl Description {
                 wire::State::Partition => State::Partition,
             },
             config,
-            writes: Columns::from(given.writes),
+            writes,
         })
     }
 

@@ -45,6 +45,8 @@ pub struct EngineOptions {
     /// Of one compilation, where `compiler` is a child process.
     pub compile_timeout_ms: u64,
     pub compile_memory_bytes: u64,
+    /// Accepts versions of `tidegate:plugin` that were never released. For tests of the dispatcher.
+    pub preview_contracts: bool,
 }
 
 impl Default for EngineOptions {
@@ -61,6 +63,7 @@ impl Default for EngineOptions {
             compiler: Compiler::InProcess,
             compile_timeout_ms: 60_000,
             compile_memory_bytes: 1 << 30,
+            preview_contracts: false,
         }
     }
 }
@@ -108,13 +111,13 @@ impl Engine {
         let inner = Inner {
             workshop: Workshop::new(options.compiler.clone(), bounds),
             cache: open_cache(&options, &sites),
+            bindings: Arc::new(Registry::new(options.max_instances)),
             options,
             sites,
             pool,
             compilations: AtomicU64::new(0),
             cache_hits: AtomicU64::new(0),
             plugins: Mutex::default(),
-            bindings: Arc::default(),
         };
         Ok(Engine {
             inner: Arc::new(inner),
@@ -212,7 +215,13 @@ impl Inner {
 
     fn load(&self, artifact: &Artifact, size: usize) -> Result<Plugin, LoadError> {
         let (site, component) = self.sites.load(artifact)?;
-        load::load(site, &component, artifact.digest(), size)
+        load::load(
+            site,
+            &component,
+            artifact.digest(),
+            size,
+            self.options.preview_contracts,
+        )
     }
 
     fn cached(&self, digest: Digest) -> Option<Artifact> {

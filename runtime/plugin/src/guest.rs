@@ -1,18 +1,13 @@
-//! What stands behind one instance: its limits, and the three host functions it may call.
+//! What stands behind one instance: its limits, and what the host functions do that it may call.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use wasmtime::component::{Linker, WasmStr};
-use wasmtime::{ResourceLimiter, StoreContextMut};
+use wasmtime::ResourceLimiter;
 
-use crate::{Limits, clock, wire};
-
-/// The one interface a plugin may import (and the types, which are not code).
-pub(crate) const HOST: &str = "tidegate:plugin/host@0.1.0";
-pub(crate) const TYPES: &str = "tidegate:plugin/types@0.1.0";
+use crate::{Columns, Limits, LogLevel, LogLine, LogSink, clock};
 
 /// Longest log message kept, in bytes.
 const MAX_LOG: usize = 4096;
@@ -29,9 +24,13 @@ pub(crate) struct Shared {
     pub(crate) config: Vec<(String, String)>,
     counters: Mutex<BTreeMap<String, u64>>,
     max_counters: usize,
+    counters_ignored: AtomicU64,
+    sink: LogSink,
     log: Mutex<LogAllowance>,
     log_bytes_per_sec: usize,
     log_dropped: AtomicU64,
+    /// The largest linear memory that an instance was seen with, since instances were last thrown away.
+    memory_bytes: AtomicUsize,
 }
 
 struct LogAllowance {
@@ -40,19 +39,33 @@ struct LogAllowance {
 }
 
 impl Shared {
-    pub(crate) fn new(alias: &str, config: Vec<(String, String)>, limits: &Limits) -> Shared {
+    pub(crate) fn new(
+        alias: &str,
+        config: Vec<(String, String)>,
+        limits: &Limits,
+        sink: LogSink,
+    ) -> Shared {
         Shared {
             alias: alias.to_owned(),
             config,
             counters: Mutex::default(),
             max_counters: limits.counters,
+            counters_ignored: AtomicU64::new(0),
+            sink,
             log: Mutex::new(LogAllowance {
                 since: clock::now(),
                 used: 0,
             }),
             log_bytes_per_sec: limits.log_bytes_per_sec,
             log_dropped: AtomicU64::new(0),
+            memory_bytes: AtomicUsize::new(0),
         }
+    }
+
+    /// The value of a configuration key, if it has one.
+    pub(crate) fn value(&self, key: &str) -> Option<String> {
+        let found = self.config.iter().find(|(name, _)| name == key);
+        found.map(|(_, value)| value.clone())
     }
 
     pub(crate) fn counters(&self) -> BTreeMap<String, u64> {
@@ -62,8 +75,79 @@ impl Shared {
             .clone()
     }
 
+    /// Calls that named one counter too many, or one with too long a name.
+    pub(crate) fn counters_ignored(&self) -> u64 {
+        self.counters_ignored.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn log_dropped(&self) -> u64 {
         self.log_dropped.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Instances were thrown away; the largest of those that rest is all that is known for sure.
+    pub(crate) fn set_memory_bytes(&self, bytes: usize) {
+        self.memory_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn saw_memory(&self, bytes: usize) {
+        self.memory_bytes.fetch_max(bytes, Ordering::Relaxed);
+    }
+
+    /// Keeps a line if it is within the binding's rate. A guest must not be able to forge lines, so none has control
+    /// characters.
+    pub(crate) fn log(&self, topic: &str, partition: i32, level: LogLevel, message: &str) {
+        if !self.may_log(message.len().min(MAX_LOG)) {
+            return;
+        }
+        let mut end = message.len().min(MAX_LOG);
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
+        let (kept, _) = message.split_at(end);
+        let text: String = kept
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
+        let alias = self.alias.as_str();
+        self.sink.write(&LogLine {
+            alias,
+            topic,
+            partition,
+            level,
+            message: &text,
+        });
+        match level {
+            LogLevel::Trace => {
+                tracing::trace!(target: "tidegate::plugin", alias, topic, partition, "{text}");
+            }
+            LogLevel::Debug => {
+                tracing::debug!(target: "tidegate::plugin", alias, topic, partition, "{text}");
+            }
+            LogLevel::Info => {
+                tracing::info!(target: "tidegate::plugin", alias, topic, partition, "{text}");
+            }
+            LogLevel::Warn => {
+                tracing::warn!(target: "tidegate::plugin", alias, topic, partition, "{text}");
+            }
+            LogLevel::Error => {
+                tracing::error!(target: "tidegate::plugin", alias, topic, partition, "{text}");
+            }
+        }
+    }
+
+    pub(crate) fn count(&self, name: &str, delta: u64) {
+        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(value) = counters.get_mut(name) {
+            *value = value.saturating_add(delta);
+        } else if counters.len() < self.max_counters && name.len() <= MAX_COUNTER_NAME {
+            counters.insert(name.to_owned(), delta);
+        } else {
+            self.counters_ignored.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Whether a message of this many bytes is within this second's allowance.
@@ -83,30 +167,42 @@ impl Shared {
         }
         within
     }
-
-    fn count(&self, name: &str, delta: u64) {
-        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(value) = counters.get_mut(name) {
-            *value = value.saturating_add(delta);
-        } else if counters.len() < self.max_counters && name.len() <= MAX_COUNTER_NAME {
-            counters.insert(name.to_owned(), delta);
-        }
-    }
 }
 
 /// The data of one store.
 pub(crate) struct Guest {
     pub(crate) shared: Arc<Shared>,
-    /// The topic of the batch in hand, for log lines.
+    /// The batch in hand, for log lines; no topic outside of one.
     pub(crate) topic: String,
-    /// Set when the guest was refused memory, tables or instances: the trap that usually follows is
-    /// then told as what it is.
-    pub(crate) refused: Option<&'static str>,
+    pub(crate) partition: i32,
+    /// Set when the guest was refused memory or table elements: the trap that usually follows is then told as what it
+    /// is.
+    pub(crate) refused: Option<Refused>,
     /// When the call in hand is over.
     pub(crate) until: Instant,
+    /// Within `configure`, where `narrow` counts.
+    pub(crate) configuring: bool,
+    /// What `narrow` said last.
+    pub(crate) narrowed: Option<Columns>,
     memory_bytes: usize,
-    max_memory_bytes: usize,
-    max_table_elements: usize,
+    limits: GuestLimits,
+}
+
+/// A limit that the guest ran into.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refused {
+    pub(crate) what: &'static str,
+    pub(crate) limit: &'static str,
+    /// The limit's name in configurations.
+    pub(crate) key: &'static str,
+    pub(crate) max: usize,
+}
+
+struct GuestLimits {
+    memory_bytes: usize,
+    table_elements: usize,
+    deadline_ms: u64,
+    output_bytes: usize,
 }
 
 impl Guest {
@@ -114,12 +210,42 @@ impl Guest {
         Guest {
             shared,
             topic: String::new(),
+            partition: -1,
             refused: None,
             until: clock::now(),
+            configuring: false,
+            narrowed: None,
             memory_bytes: 0,
-            max_memory_bytes: limits.memory_bytes,
-            max_table_elements: limits.table_elements,
+            limits: GuestLimits {
+                memory_bytes: limits.memory_bytes,
+                table_elements: limits.table_elements,
+                deadline_ms: limits.deadline_ms,
+                output_bytes: limits.output_bytes,
+            },
         }
+    }
+
+    pub(crate) fn log(&self, level: LogLevel, message: &str) {
+        self.shared.log(&self.topic, self.partition, level, message);
+    }
+
+    pub(crate) fn narrow(&mut self, columns: Columns) {
+        if self.configuring {
+            self.narrowed = Some(columns);
+        }
+    }
+
+    /// Linear memory, all memories together.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
+    pub(crate) fn deadline_ms(&self) -> u128 {
+        u128::from(self.limits.deadline_ms)
+    }
+
+    pub(crate) fn output_bytes(&self) -> usize {
+        self.limits.output_bytes
     }
 }
 
@@ -133,11 +259,17 @@ impl ResourceLimiter for Guest {
         let total = self
             .memory_bytes
             .saturating_add(desired.saturating_sub(current));
-        if total > self.max_memory_bytes {
-            self.refused = Some("memory");
+        if total > self.limits.memory_bytes {
+            self.refused = Some(Refused {
+                what: "memory",
+                limit: "memory",
+                key: "memory.bytes",
+                max: self.limits.memory_bytes,
+            });
             return Ok(false);
         }
         self.memory_bytes = total;
+        self.shared.saw_memory(total);
         Ok(true)
     }
 
@@ -147,8 +279,13 @@ impl ResourceLimiter for Guest {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if desired > self.max_table_elements {
-            self.refused = Some("table elements");
+        if desired > self.limits.table_elements {
+            self.refused = Some(Refused {
+                what: "table elements",
+                limit: "table.elements",
+                key: "table.elements",
+                max: self.limits.table_elements,
+            });
             return Ok(false);
         }
         Ok(true)
@@ -164,63 +301,5 @@ impl ResourceLimiter for Guest {
 
     fn memories(&self) -> usize {
         MAX_MEMORIES
-    }
-}
-
-/// Links `tidegate:plugin/host`, and nothing else.
-pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    let mut host = linker.instance(HOST)?;
-    host.func_wrap(
-        "log",
-        |store: StoreContextMut<'_, Guest>, (level, message): (wire::Level, WasmStr)| {
-            let message = message.to_str(&store)?;
-            log(store.data(), level, &message);
-            Ok(())
-        },
-    )?;
-    host.func_wrap(
-        "counter",
-        |store: StoreContextMut<'_, Guest>, (name, delta): (WasmStr, u64)| {
-            let name = name.to_str(&store)?;
-            store.data().shared.count(&name, delta);
-            Ok(())
-        },
-    )?;
-    host.func_wrap(
-        "config",
-        |store: StoreContextMut<'_, Guest>, (key,): (WasmStr,)| {
-            let key = key.to_str(&store)?;
-            let config = &store.data().shared.config;
-            let value = config
-                .iter()
-                .find(|(name, _)| *name == key)
-                .map(|(_, value)| value.clone());
-            Ok((value,))
-        },
-    )?;
-    Ok(())
-}
-
-fn log(guest: &Guest, level: wire::Level, message: &str) {
-    if !guest.shared.may_log(message.len().min(MAX_LOG)) {
-        return;
-    }
-    let mut end = message.len().min(MAX_LOG);
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    let (kept, _) = message.split_at(end);
-    // A guest must not be able to forge log lines.
-    let text: String = kept
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    let (alias, topic) = (guest.shared.alias.as_str(), guest.topic.as_str());
-    match level {
-        wire::Level::Trace => tracing::trace!(target: "tidegate::plugin", alias, topic, "{text}"),
-        wire::Level::Debug => tracing::debug!(target: "tidegate::plugin", alias, topic, "{text}"),
-        wire::Level::Info => tracing::info!(target: "tidegate::plugin", alias, topic, "{text}"),
-        wire::Level::Warn => tracing::warn!(target: "tidegate::plugin", alias, topic, "{text}"),
-        wire::Level::Error => tracing::error!(target: "tidegate::plugin", alias, topic, "{text}"),
     }
 }

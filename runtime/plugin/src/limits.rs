@@ -10,11 +10,13 @@ pub struct Limits {
     /// Elements of one table of one instance. What a table starts with was accepted with the plugin and is never
     /// too much.
     pub table_elements: usize,
-    /// Instances of this binding that may run at the same time.
+    /// Instances of this binding that may run at the same time. One that keeps state has one for each partition, which
+    /// rest in between.
     pub instances: usize,
-    /// Everything that one call gives back, as the host would have to copy it.
+    /// Everything that one call gives back, as the host would have to copy it; also what all edits of one batch together
+    /// may take.
     pub output_bytes: usize,
-    /// Routes, and reasons of rejection, of one call.
+    /// Routes, reasons of rejection, and replaced entries of a column, of one call.
     pub output_records: usize,
     /// Bytes of log messages kept per second; what is over is counted, not kept.
     pub log_bytes_per_sec: usize,
@@ -59,8 +61,8 @@ impl Limits {
 
 /// What happens to records whose plugin failed (`tidegate.on.error`).
 ///
-/// `Reject`, `Drop` and `Pass` are acted upon by the chain; the others come back to the caller as a
-/// [`ChainFailure`](crate::ChainFailure) that carries the policy.
+/// What cannot be acted upon record by record comes back to the caller as a [`ChainFailure`](crate::ChainFailure): a
+/// failure that is not one record's under `Reject`, everything under `Pause`, and `DeadLetter` on the consume side.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum OnError {
     /// A validator that breaks must not let records through.
@@ -69,7 +71,9 @@ pub enum OnError {
     Drop,
     /// For enrichment: a record that could not be looked at stays.
     Pass,
+    /// The batch and all later ones wait for [`Binding::resume`](crate::Binding::resume).
     Pause,
+    /// The records go to the dead-letter topic instead of the log. Produce side only.
     DeadLetter,
 }
 

@@ -7,11 +7,13 @@ use wasmtime::Engine;
 use wasmtime::component::types::{ComponentInstance, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex};
 
-use crate::guest::{HOST, Shared, TYPES};
-use crate::instance::{CallError, Exports, Instance};
+use crate::contract::Version;
+use crate::failure::CallError;
+use crate::guest::Shared;
+use crate::instance::{Exports, Instance};
 use crate::site::Site;
 use crate::verdict::excerpt;
-use crate::{Description, Digest, Limits, LoadError, Plugin, World};
+use crate::{Description, Digest, Limits, LoadError, LogSink, Plugin, World};
 
 /// What a description may hold, as the host copies it.
 const DESCRIPTION_BYTES: usize = 1 << 20;
@@ -28,12 +30,16 @@ pub(crate) fn load(
     component: &Component,
     digest: Digest,
     size: usize,
+    preview_contracts: bool,
 ) -> Result<Plugin, LoadError> {
-    check_imports(&site.engine, component)?;
-    let exports = find_exports(component)?;
+    let version =
+        Version::of(&site.engine, component, preview_contracts).map_err(LoadError::World)?;
+    check_imports(&site.engine, component, version)?;
+    let exports = find_exports(component, version)?;
     let pre = site.prepare(component).map_err(|error| {
         LoadError::Import(format!(
-            "the plugin imports {HOST} in another shape than this broker's: {}",
+            "the plugin imports {} in another shape than this broker's: {}",
+            version.host(),
             excerpt(&format!("{error:#}"))
         ))
     })?;
@@ -48,11 +54,15 @@ pub(crate) fn load(
             error.message
         ))
     };
-    let shared = Arc::new(Shared::new("", Vec::new(), &limits));
+    let shared = Arc::new(Shared::new("", Vec::new(), &limits, LogSink::default()));
     let mut instance = Instance::new(&pre, &exports, shared, &limits, deadline).map_err(failed)?;
-    instance.check_types(&exports).map_err(LoadError::World)?;
-    let given = instance.describe(&exports, deadline).map_err(failed)?;
-    let description = Description::check(given).map_err(|sentence| {
+    version
+        .check_types(&mut instance, &exports)
+        .map_err(LoadError::World)?;
+    let given = version
+        .describe(&mut instance, &exports, deadline)
+        .map_err(failed)?;
+    let description = Description::check(given, exports.world).map_err(|sentence| {
         LoadError::Describe(format!("the plugin cannot be used: {sentence}"))
     })?;
     Ok(Plugin {
@@ -81,13 +91,18 @@ pub(crate) fn check_preamble(wasm: &[u8]) -> Result<(), LoadError> {
 }
 
 /// Anything beyond the one host interface is refused by name, so that the author knows what to remove.
-fn check_imports(engine: &Engine, component: &Component) -> Result<(), LoadError> {
+fn check_imports(
+    engine: &Engine,
+    component: &Component,
+    version: Version,
+) -> Result<(), LoadError> {
+    let host = version.host();
     for (name, import) in component.component_type().imports(engine) {
         let known = match &import.ty {
-            ComponentItem::ComponentInstance(instance) if name == TYPES => {
+            ComponentItem::ComponentInstance(instance) if name == version.types() => {
                 only_types(engine, instance)
             }
-            ComponentItem::ComponentInstance(_) => name == HOST,
+            ComponentItem::ComponentInstance(_) => name == host,
             ComponentItem::Type(_) => true,
             _ => false,
         };
@@ -98,7 +113,7 @@ fn check_imports(engine: &Engine, component: &Component) -> Result<(), LoadError
                 ""
             };
             return Err(LoadError::Import(format!(
-                "the plugin imports `{}`, and only `{HOST}` is there{hint}",
+                "the plugin imports `{}`, and only `{host}` is there{hint}",
                 excerpt(name)
             )));
         }
@@ -112,7 +127,7 @@ fn only_types(engine: &Engine, instance: &ComponentInstance) -> bool {
         .all(|(_, item)| matches!(item.ty, ComponentItem::Type(_)))
 }
 
-fn find_exports(component: &Component) -> Result<Exports, LoadError> {
+fn find_exports(component: &Component, version: Version) -> Result<Exports, LoadError> {
     let find = |name: &str| component.get_export_index(None, name);
     let need = |name: &str| -> Result<ComponentExportIndex, LoadError> {
         find(name).ok_or_else(|| {
@@ -121,22 +136,29 @@ fn find_exports(component: &Component) -> Result<Exports, LoadError> {
             ))
         })
     };
-    let (world, run, targets) = match (find("filter"), find("route")) {
-        (Some(run), None) => (World::Filter, run, None),
-        (None, Some(run)) => (World::Router, run, Some(need("targets")?)),
-        (Some(_), Some(_)) => {
+    let (world, run) = match (find("filter"), find("route"), find("apply")) {
+        (Some(run), None, None) => (World::Filter, run),
+        (None, Some(run), None) => (World::Router, run),
+        (None, None, Some(run)) => (World::Transform, run),
+        (None, None, None) => {
             return Err(LoadError::World(
-                "the plugin exports both `filter` and `route`; it must be of one world".to_owned(),
+                "the plugin exports neither `filter` nor `route` nor `apply` of tidegate:plugin"
+                    .to_owned(),
             ));
         }
-        (None, None) => {
+        _ => {
             return Err(LoadError::World(
-                "the plugin exports neither `filter` nor `route` of tidegate:plugin@0.1.0"
+                "the plugin exports more than one of `filter`, `route` and `apply`; it must be of one world"
                     .to_owned(),
             ));
         }
     };
+    let targets = match world {
+        World::Router => Some(need("targets")?),
+        World::Filter | World::Transform => None,
+    };
     Ok(Exports {
+        version,
         world,
         describe: need("describe")?,
         configure: need("configure")?,

@@ -5,9 +5,10 @@ use tidegate_record::Records;
 use crate::{Edits, OnError};
 
 /// Which path the batch is on.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Side {
-    /// Before the append: a rejected record refuses the client's batch.
+    /// Before the append: a rejected record refuses the client's batch, unless `tidegate.on.reject` says otherwise.
+    #[default]
     Produce,
     /// Before the fetch response: there is nobody to tell, so a rejected record counts as dropped
     /// (stream-semantics rule 26).
@@ -26,7 +27,7 @@ pub struct ChainInput<'a> {
     pub records: &'a Records,
     pub side: Side,
     /// On a compacted topic a dropped tombstone would change what compaction means, so records with a
-    /// null value bypass filters there (stream-semantics rule 8). Routers still see them.
+    /// null value bypass filters and transforms there (stream-semantics rule 8). Routers still see them.
     pub keep_tombstones: bool,
     /// On a compacted topic another key is another record: an edit of a key is then a broken contract.
     pub fixed_keys: bool,
@@ -62,8 +63,10 @@ pub struct ChainResult {
     /// Ascending by index. On the produce side anything here refuses the whole batch, and the caller
     /// ignores `routes`. Always empty on the consume side.
     pub rejected: Vec<Rejection>,
+    /// Records that a plugin rejected and `tidegate.on.reject=drop` let go: not kept, and the producer is not told.
+    pub discarded: Vec<Rejection>,
     /// In the order in which they are to be appended. A record that a later plugin drops keeps the
-    /// routes it was given before.
+    /// routes it was given before; one that goes to the dead-letter topic has none, since redriving it gives them anew.
     pub routes: Vec<Route>,
     /// Every entry of `keep` is true and nothing was edited: the batch's bytes can be used as they are.
     pub all_kept: bool,
@@ -78,6 +81,9 @@ pub struct ChainResult {
     pub taken_by: Vec<u8>,
     /// Wall time spent inside the plugins' calls, lowering and lifting included.
     pub plugin_nanos: u64,
+    /// Bytes of keys, values and headers that were copied out of the batch into columns: once, however many plugins read
+    /// them.
+    pub column_bytes: u64,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -167,13 +173,33 @@ pub enum FailureKind {
     PluginError,
     /// It failed too often; nobody asked it.
     BreakerOpen,
+    /// It failed, and nobody asks it until it is resumed by hand.
+    Paused,
     /// The broker had no instance or memory for it.
     Unavailable,
 }
 
 impl FailureKind {
+    /// As `tidegate.error.kind` of a dead letter, metrics and snapshots name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FailureKind::Trap => "trap",
+            FailureKind::Deadline => "deadline",
+            FailureKind::Memory => "memory",
+            FailureKind::OutputLimit => "output-limit",
+            FailureKind::BadOutput => "bad-output",
+            FailureKind::PluginError => "plugin-error",
+            FailureKind::BreakerOpen => "breaker-open",
+            FailureKind::Paused => "paused",
+            FailureKind::Unavailable => "unavailable",
+        }
+    }
+
     /// Trouble of the moment and of the broker, not of the record.
     pub(crate) fn is_temporary(self) -> bool {
-        matches!(self, FailureKind::BreakerOpen | FailureKind::Unavailable)
+        matches!(
+            self,
+            FailureKind::BreakerOpen | FailureKind::Paused | FailureKind::Unavailable
+        )
     }
 }

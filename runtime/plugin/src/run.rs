@@ -1,35 +1,46 @@
-//! One binding over one batch: which rows it sees, in how many calls, and what happens when one fails.
+//! One binding over one batch: which rows it sees, in how many calls, and where one failed.
+
+mod policy;
 
 use std::ops::Range;
+use std::time::Instant;
 
 use crate::clock::{self, Budget};
 use crate::columns::Table;
-use crate::instance::{CallError, Instance};
+use crate::contract::wire;
+use crate::edits::{Chunk, Layer, Selection};
+use crate::failure::CallError;
+use crate::instance::Instance;
 use crate::stats::Tally;
 use crate::verdict::{Answer, KEEP};
 use crate::{
-    Binding, ChainFailure, ChainInput, ChainResult, Columns, FailureKind, OnError, Rejection,
-    Route, Side, World, wire,
+    Binding, ChainFailure, ChainInput, ChainResult, Columns, FailureKind, Route, Side, World,
 };
 
-/// The batch as every binding of the chain sees it.
+/// The batch as one binding of the chain meets it.
+#[derive(Clone, Copy)]
 pub(crate) struct Batch<'a> {
     pub(crate) input: &'a ChainInput<'a>,
-    /// All records, in all the columns that any binding of the chain wants.
+    /// All records, in all the columns that any binding of the chain wants, with what earlier ones replaced.
     pub(crate) table: &'a Table,
-    /// Records that bypass filters; empty = none.
-    pub(crate) tombstones: Vec<bool>,
+    /// Records that bypass filters and transforms; empty = none.
+    pub(crate) tombstones: &'a [bool],
 }
 
 pub(crate) struct Run<'a> {
     binding: &'a Binding,
-    batch: &'a Batch<'a>,
+    /// The binding's place in the chain.
+    place: usize,
+    batch: Batch<'a>,
     scratch: &'a mut Table,
     result: &'a mut ChainResult,
     wanted: Columns,
+    started: Instant,
     budget: Budget,
     instance: Option<Instance>,
     tally: Tally,
+    layer: Layer,
+    layer_bytes: usize,
     /// A call gave a good answer: the plugin works, whatever single record it trips over.
     answered: bool,
     /// It tripped over a single record.
@@ -41,19 +52,24 @@ pub(crate) struct Run<'a> {
 impl<'a> Run<'a> {
     pub(crate) fn new(
         binding: &'a Binding,
-        batch: &'a Batch<'a>,
+        place: usize,
+        batch: Batch<'a>,
         scratch: &'a mut Table,
         result: &'a mut ChainResult,
     ) -> Run<'a> {
         Run {
-            wanted: binding.plugin().description().columns,
+            wanted: binding.columns(),
+            started: clock::now(),
             budget: Budget::new(binding.deadline()),
             binding,
+            place,
             batch,
             scratch,
             result,
             instance: None,
             tally: Tally::default(),
+            layer: Layer::new(place),
+            layer_bytes: 0,
             answered: false,
             poisoned: false,
             failed: false,
@@ -66,6 +82,9 @@ impl<'a> Run<'a> {
         if count == 0 {
             return Ok(());
         }
+        if let Some(reason) = self.binding.paused() {
+            return Err(self.still_paused(&reason));
+        }
         self.tally.records_in = count as u64;
         let rows = rows.as_deref();
         let outcome = if self.binding.breaker.admit(clock::now()) {
@@ -75,22 +94,28 @@ impl<'a> Run<'a> {
         } else {
             let error = CallError::new(
                 FailureKind::BreakerOpen,
-                "it failed too often and is left alone",
+                "it failed too often and is left alone for a while",
             );
+            self.count_failure(rows, &(0..count), &error);
             self.apply_policy(rows, 0..count, &error, false)
         };
         if let Some(instance) = self.instance.take() {
-            self.binding.give_back(instance);
+            self.binding.give_back(self.batch.input.partition, instance);
         }
-        self.binding.counters.add(&self.tally);
+        self.binding
+            .counters
+            .add(&self.tally, clock::nanos_since(self.started));
         self.result.plugin_nanos += self.tally.nanos;
+        if !self.layer.is_empty() {
+            self.result.edits.push(self.layer);
+        }
         outcome
     }
 
     /// The records that this binding sees, ascending; `None` = all of the batch.
     fn rows(&self) -> Option<Vec<u32>> {
         let bypass =
-            self.binding.plugin().world() == World::Filter && !self.batch.tombstones.is_empty();
+            self.binding.plugin().world() != World::Router && !self.batch.tombstones.is_empty();
         let keep = &self.result.keep;
         if !bypass && keep.iter().all(|keep| *keep) {
             return None;
@@ -107,29 +132,30 @@ impl<'a> Run<'a> {
         )
     }
 
-    /// Works through the ranges in order. A range that traps is halved until the poison record stands
-    /// alone (stream-semantics rule 25); any other failure leaves what is left undecided.
+    /// Works through the ranges in order. A range that traps is halved until the poison record stands alone
+    /// (stream-semantics rule 25), unless the plugin keeps state; any other failure leaves what is left undecided.
     fn decide_all(&mut self, rows: Option<&[u32]>, count: usize) -> Result<(), ChainFailure> {
+        let may_run_again = !self.binding.keeps_state();
         let mut ranges = self.split(rows, count);
         ranges.reverse();
         while let Some(range) = ranges.pop() {
             let error = match self.call(rows, range.clone()) {
                 Ok(answer) => {
                     self.answered = true;
-                    self.merge(rows, range.start, answer);
+                    self.merge(rows, range, answer);
                     continue;
                 }
                 Err(error) => error,
             };
-            self.binding.counters.failed(&error);
+            self.count_failure(rows, &range, &error);
             let time_left = !self.budget.next_call().is_zero();
             match error.kind {
-                FailureKind::Trap if range.len() > 1 && time_left => {
+                FailureKind::Trap if may_run_again && range.len() > 1 && time_left => {
                     let middle = range.start + range.len() / 2;
                     ranges.push(middle..range.end);
                     ranges.push(range.start..middle);
                 }
-                FailureKind::Trap if range.len() == 1 => {
+                FailureKind::Trap if may_run_again && range.len() == 1 => {
                     self.poisoned = true;
                     self.apply_policy(rows, range, &error, true)?;
                     if !self.result.rejected.is_empty() && self.batch.input.side == Side::Produce {
@@ -172,18 +198,20 @@ impl<'a> Run<'a> {
     fn call(&mut self, rows: Option<&[u32]>, range: Range<usize>) -> Result<Answer, CallError> {
         let deadline = self.budget.next_call();
         if deadline.is_zero() {
-            let message = format!(
-                "it had not finished after {} ms",
-                self.binding.limits().deadline_ms.saturating_mul(2)
+            let deadline_ms = self.binding.limits().deadline_ms;
+            let ran = format!(
+                "had not finished after {} ms",
+                deadline_ms.saturating_mul(2)
             );
-            return Err(CallError::new(FailureKind::Deadline, message));
+            return Err(CallError::deadline(&ran, deadline_ms.into()));
         }
         self.check_size(rows, &range)?;
+        let input = self.batch.input;
         let mut instance = match self.instance.take() {
             Some(instance) => instance,
-            None => self.binding.take(self.budget.until())?,
+            None => self.binding.take(input.partition, self.budget.until())?,
         };
-        let started = clock::now();
+        let (started, cpu) = (clock::now(), clock::thread_cpu_nanos());
         let whole = rows.is_none() && range.len() == self.batch.table.len();
         let table = if whole {
             self.batch.table
@@ -192,7 +220,6 @@ impl<'a> Run<'a> {
             self.scratch.gather(self.batch.table, &rows, self.wanted);
             &*self.scratch
         };
-        let input = self.batch.input;
         let context = wire::Context {
             topic: input.topic,
             partition: u32::try_from(input.partition).unwrap_or(0),
@@ -201,23 +228,21 @@ impl<'a> Run<'a> {
             base_offset: input.base_offset,
         };
         let batch = table.lower(self.wanted, context);
-        let answer = instance.run(
-            batch,
-            self.binding.limits(),
-            self.binding.targets(),
-            deadline,
-        );
+        let terms = self.binding.terms(input.fixed_keys);
+        let answer = instance.run(batch, &terms, deadline);
+        self.tally.lowered_bytes += table.bytes(self.wanted) as u64;
         self.tally.calls += 1;
-        self.tally.nanos += u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.tally.nanos += clock::nanos_since(started);
+        self.tally.cpu_nanos += clock::thread_cpu_nanos().saturating_sub(cpu);
         match &answer {
             Err(error) if !error.spares_instance() => {
                 // What a trap leaves in its memory is anybody's guess.
                 drop(instance);
-                self.binding.discard();
+                self.binding.discard(input.partition);
             }
             _ => self.instance = Some(instance),
         }
-        answer
+        answer.and_then(|answer| self.within_output(answer))
     }
 
     /// A single record may be more than a call takes.
@@ -232,98 +257,90 @@ impl<'a> Run<'a> {
         {
             return Ok(());
         }
-        Err(CallError::new(
+        Err(CallError::limit(
             FailureKind::Memory,
-            format!("a record has more than the {max} bytes that its limits let in"),
+            "memory",
+            format!(
+                "a record has more bytes than one call takes in (limit `call.bytes`, at most a quarter of \
+                 `memory.bytes`: {max})"
+            ),
         ))
     }
 
-    /// Writes an answer about the rows from `start` on into the batch's result.
-    fn merge(&mut self, rows: Option<&[u32]>, start: usize, answer: Answer) {
-        let rejected = answer.rejections.len() as u64;
-        let not_kept = answer.codes.iter().filter(|code| **code != KEEP).count() as u64;
-        self.tally.rejected += rejected;
-        self.tally.dropped += not_kept - rejected;
-        self.tally.routed += answer.routes.len() as u64;
-        if not_kept > 0 {
-            match rows {
-                None => {
-                    let keep = self.result.keep.iter_mut().skip(start);
-                    keep.zip(&answer.codes)
-                        .for_each(|(keep, code)| *keep = *code == KEEP);
-                }
-                Some(_) => {
-                    for (at, code) in answer.codes.iter().enumerate() {
-                        self.set_keep(row_at(rows, start + at), *code == KEEP);
-                    }
-                }
-            }
+    /// Each call was within its limit; what stays of them until the batch is through must be, too.
+    fn within_output(&mut self, answer: Answer) -> Result<Answer, CallError> {
+        let max = self.binding.limits().output_bytes;
+        self.layer_bytes += answer.edits.bytes();
+        if self.layer_bytes <= max {
+            return Ok(answer);
         }
-        for (at, reason) in answer.rejections {
+        Err(CallError::limit(
+            FailureKind::OutputLimit,
+            "output.bytes",
+            format!(
+                "its edits of one batch take more bytes than they may (limit `output.bytes`: {max})"
+            ),
+        ))
+    }
+
+    /// Writes an answer about the rows of a range into the batch's result.
+    fn merge(&mut self, rows: Option<&[u32]>, range: Range<usize>, answer: Answer) {
+        let Answer {
+            codes,
+            rejections,
+            routes,
+            edits,
+        } = answer;
+        let start = range.start;
+        let not_kept = codes.iter().filter(|code| **code != KEEP).count();
+        if not_kept > 0 {
+            self.tally.dropped += (not_kept - rejections.len()) as u64;
+            self.take_by_codes(rows, start, &codes);
+        }
+        for (at, reason) in rejections {
             let index = row_at(rows, start + at as usize);
             self.reject(index, reason);
         }
-        self.result.routes.extend(
-            answer
-                .routes
-                .into_iter()
-                .map(|(at, topic, partition)| Route {
-                    record: row_at(rows, start + at as usize),
-                    topic,
-                    partition,
-                    layers: 0,
-                }),
-        );
+        self.tally.routed += routes.len() as u64;
+        let layers = self.result.edits.layers();
+        self.result
+            .routes
+            .extend(routes.into_iter().map(|(at, topic, partition)| Route {
+                record: row_at(rows, start + at as usize),
+                topic,
+                partition,
+                layers,
+            }));
+        if !edits.is_empty() {
+            let edited = edits.edited(&codes, range.len());
+            self.tally.edited += edited as u64;
+            if edited > 0 {
+                self.layer.push(Chunk {
+                    records: selection(rows, range),
+                    codes,
+                    columns: edits,
+                });
+            }
+        }
     }
 
-    /// What `tidegate.on.error` says about rows that nobody could decide. `poison`: the one record that
-    /// makes the plugin trap.
-    fn apply_policy(
-        &mut self,
-        rows: Option<&[u32]>,
-        range: Range<usize>,
-        error: &CallError,
-        poison: bool,
-    ) -> Result<(), ChainFailure> {
-        if error.kind == FailureKind::BreakerOpen {
-            self.binding.counters.failed(error);
+    fn take_by_codes(&mut self, rows: Option<&[u32]>, start: usize, codes: &[u8]) {
+        let by = self.mark();
+        let ChainResult { keep, taken_by, .. } = &mut *self.result;
+        if taken_by.is_empty() {
+            taken_by.resize(keep.len(), 0);
         }
-        // The broker's own want of room decides nothing about records: the client tries again.
-        let policy = self.binding.on_error();
-        let decides = error.kind != FailureKind::Unavailable;
-        match policy {
-            OnError::Pass if decides => Ok(()),
-            OnError::Drop if decides => {
-                self.tally.dropped += range.len() as u64;
-                range.for_each(|at| self.set_keep(row_at(rows, at), false));
-                Ok(())
+        if rows.is_none() {
+            // All of them were kept so far: this is the hot loop.
+            let records = keep.iter_mut().zip(taken_by).skip(start);
+            for ((keep, taken), code) in records.zip(codes) {
+                *keep = *code == KEEP;
+                *taken = if *keep { 0 } else { by };
             }
-            OnError::Reject if poison && self.batch.input.side == Side::Produce => {
-                let index = row_at(rows, range.start);
-                self.set_keep(index, false);
-                self.tally.rejected += 1;
-                self.reject(
-                    index,
-                    format!(
-                        "the plugin `{}` failed on this record: {}",
-                        self.binding.alias(),
-                        error.message
-                    ),
-                );
-                Ok(())
-            }
-            _ => Err(ChainFailure {
-                alias: self.binding.alias().to_owned(),
-                kind: error.kind,
-                message: format!(
-                    "the plugin `{}` failed: {}",
-                    self.binding.alias(),
-                    error.message
-                ),
-                temporary: error.kind.is_temporary(),
-                policy,
-                record: poison.then(|| row_at(rows, range.start)),
-            }),
+            return;
+        }
+        for (at, _) in codes.iter().enumerate().filter(|(_, code)| **code != KEEP) {
+            self.take_away(row_at(rows, start + at));
         }
     }
 
@@ -345,21 +362,6 @@ impl<'a> Run<'a> {
             breaker.abandoned();
         }
     }
-
-    fn set_keep(&mut self, index: usize, keep: bool) {
-        if let Some(slot) = self.result.keep.get_mut(index) {
-            *slot = keep;
-        }
-    }
-
-    fn reject(&mut self, index: usize, reason: String) {
-        let alias = self.binding.alias().to_owned();
-        self.result.rejected.push(Rejection {
-            index,
-            reason,
-            alias,
-        });
-    }
 }
 
 /// The batch's index of the row at this place of a selection.
@@ -367,5 +369,12 @@ fn row_at(rows: Option<&[u32]>, at: usize) -> usize {
     match rows {
         None => at,
         Some(rows) => rows.get(at).map_or(usize::MAX, |row| *row as usize),
+    }
+}
+
+fn selection(rows: Option<&[u32]>, range: Range<usize>) -> Selection {
+    match rows {
+        None => Selection::Range(range.start as u32..range.end as u32),
+        Some(rows) => Selection::Rows(rows.get(range).unwrap_or_default().to_vec()),
     }
 }

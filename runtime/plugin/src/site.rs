@@ -17,7 +17,7 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 use crate::artifact::Artifact;
 use crate::guest::Guest;
 use crate::verdict::excerpt;
-use crate::{EngineOptions, LoadError, clock, guest};
+use crate::{EngineOptions, LoadError, clock, contract};
 
 /// A real component made of one Rust module has three core instances (it, a shim and its fix-up).
 const CORE_INSTANCES: u32 = 4;
@@ -132,7 +132,7 @@ impl Site {
     fn new(config: Config, allocation: Allocation, max: usize) -> wasmtime::Result<Site> {
         let engine = Engine::new(&config)?;
         let mut linker = Linker::new(&engine);
-        guest::link(&mut linker)?;
+        contract::link(&mut linker)?;
         let places = Places {
             allocation,
             live: Arc::default(),

@@ -1,12 +1,27 @@
 //! The checks on what a guest gave back. Everything here is data from a stranger.
 
-use crate::{PartitionChoice, TargetPattern, wire};
+use crate::contract::wire;
+use crate::edits::EditColumns;
+use crate::failure::CallError;
+use crate::{Columns, FailureKind, Limits, PartitionChoice, TargetPattern};
 
 /// Longest reason kept, in bytes; the rest is cut.
 const MAX_REASON: usize = 512;
 
 pub(crate) const KEEP: u8 = 0;
+pub(crate) const DROP: u8 = 1;
 pub(crate) const REJECT: u8 = 2;
+
+/// What an answer must keep to.
+pub(crate) struct Terms<'a> {
+    pub(crate) limits: &'a Limits,
+    /// What a router may name.
+    pub(crate) targets: &'a [TargetPattern],
+    /// What a transform may replace.
+    pub(crate) writes: Columns,
+    /// Keys may not be replaced in this topic, whatever `writes` says.
+    pub(crate) fixed_keys: bool,
+}
 
 /// A checked answer about the records of one call; indices are those of the call.
 #[derive(Debug, Default)]
@@ -17,19 +32,20 @@ pub(crate) struct Answer {
     pub(crate) rejections: Vec<(u32, String)>,
     /// In order.
     pub(crate) routes: Vec<(u32, String, PartitionChoice)>,
+    pub(crate) edits: EditColumns,
 }
 
 /// Checks a filter's answer about `count` records.
 pub(crate) fn check_verdicts(
     given: wire::Verdicts,
     count: usize,
-    max_records: usize,
-) -> Result<Answer, String> {
-    let rejections = check_codes(&given.codes, given.reasons, count, max_records)?;
+    terms: &Terms<'_>,
+) -> Result<Answer, CallError> {
+    let rejections = check_codes(&given.codes, given.reasons, count, terms)?;
     Ok(Answer {
         codes: given.codes,
         rejections,
-        routes: Vec::new(),
+        ..Answer::default()
     })
 }
 
@@ -37,31 +53,27 @@ pub(crate) fn check_verdicts(
 pub(crate) fn check_routes(
     given: wire::Routes,
     count: usize,
-    max_records: usize,
-    patterns: &[TargetPattern],
-) -> Result<Answer, String> {
-    let rejections = check_codes(&given.codes, given.reasons, count, max_records)?;
-    if given.topics.len() > max_records {
-        return Err(format!(
-            "it named {} topics, more than {max_records}",
-            given.topics.len()
-        ));
-    }
+    terms: &Terms<'_>,
+) -> Result<Answer, CallError> {
+    // How many there are must be known before the checked ones are allocated.
+    within_records("routes", given.records.len(), terms)?;
+    within_records("topics", given.topics.len(), terms)?;
+    let rejections = check_codes(&given.codes, given.reasons, count, terms)?;
     for topic in &given.topics {
-        if !patterns.iter().any(|pattern| pattern.matches(topic)) || !valid_topic_name(topic) {
-            return Err(format!(
+        if !terms.targets.iter().any(|pattern| pattern.matches(topic)) || !valid_topic_name(topic) {
+            return Err(CallError::bad(format!(
                 "it named the topic `{}`, which its targets do not cover",
                 excerpt(topic)
-            ));
+            )));
         }
     }
     let routes = given.records.len();
     if routes != given.targets.len() || routes != given.partitions.len() {
-        return Err(format!(
+        return Err(CallError::bad(format!(
             "it gave {routes} routed records, {} targets and {} partitions",
             given.targets.len(),
             given.partitions.len()
-        ));
+        )));
     }
     let mut checked = Vec::with_capacity(routes);
     let mut last = 0;
@@ -72,27 +84,35 @@ pub(crate) fn check_routes(
         .zip(&given.partitions)
     {
         if record < last || record as usize >= count {
-            return Err(format!(
+            return Err(CallError::bad(format!(
                 "it routed record {record} of {count} after record {last}; indices never decrease"
-            ));
+            )));
         }
         last = record;
-        let topic = given
-            .topics
-            .get(target as usize)
-            .ok_or_else(|| format!("it used target {target} of {}", given.topics.len()))?;
+        let topic = given.topics.get(target as usize).ok_or_else(|| {
+            CallError::bad(format!("it used target {target} of {}", given.topics.len()))
+        })?;
         checked.push((record, topic.clone(), partition_choice(partition)?));
     }
     Ok(Answer {
         codes: given.codes,
         rejections,
         routes: checked,
+        ..Answer::default()
     })
 }
 
-/// How many routes there are must be known before the checked ones are allocated.
-pub(crate) fn routes_within(given: &wire::Routes, max_records: usize) -> bool {
-    given.records.len() <= max_records
+/// The limit on how many of something one call may give.
+pub(crate) fn within_records(what: &str, given: usize, terms: &Terms<'_>) -> Result<(), CallError> {
+    let max = terms.limits.output_records;
+    if given <= max {
+        return Ok(());
+    }
+    Err(CallError::limit(
+        FailureKind::OutputLimit,
+        "output.records",
+        format!("it gave {given} {what} (limit `output.records`: {max})"),
+    ))
 }
 
 /// Kafka's rule: 1 to 249 of letters, digits, dot, underscore and hyphen, and neither `.` nor `..`.
@@ -117,30 +137,31 @@ pub(crate) fn excerpt(text: &str) -> String {
         .collect()
 }
 
-fn check_codes(
+pub(crate) fn check_codes(
     codes: &[u8],
     reasons: Vec<(u32, String)>,
     count: usize,
-    max_records: usize,
-) -> Result<Vec<(u32, String)>, String> {
+    terms: &Terms<'_>,
+) -> Result<Vec<(u32, String)>, CallError> {
     if !codes.is_empty() && codes.len() != count {
-        return Err(format!("it gave {} codes for {count} records", codes.len()));
+        let message = format!("it gave {} codes for {count} records", codes.len());
+        return Err(CallError::bad(message));
     }
     // A fold instead of `find`: this is the hot loop, and a fold is vectorized.
     let worst = codes.iter().fold(0, |worst, &code| worst.max(code));
     if worst > REJECT {
-        return Err(format!("it gave the code {worst}; 0, 1 and 2 are known"));
+        let message = format!("it gave the code {worst}; 0, 1 and 2 are known");
+        return Err(CallError::bad(message));
     }
-    if reasons.len() > max_records.min(count) {
-        return Err(format!(
-            "it gave {} reasons for {count} records",
-            reasons.len()
-        ));
+    within_records("reasons", reasons.len(), terms)?;
+    if reasons.len() > count {
+        let message = format!("it gave {} reasons for {count} records", reasons.len());
+        return Err(CallError::bad(message));
     }
     if worst < REJECT && reasons.is_empty() {
         return Ok(Vec::new());
     }
-    pair_reasons(codes, reasons)
+    pair_reasons(codes, reasons).map_err(CallError::bad)
 }
 
 fn pair_reasons(codes: &[u8], reasons: Vec<(u32, String)>) -> Result<Vec<(u32, String)>, String> {
@@ -169,14 +190,14 @@ fn pair_reasons(codes: &[u8], reasons: Vec<(u32, String)>) -> Result<Vec<(u32, S
         .collect())
 }
 
-fn partition_choice(partition: i32) -> Result<PartitionChoice, String> {
+fn partition_choice(partition: i32) -> Result<PartitionChoice, CallError> {
     match partition {
         -1 => Ok(PartitionChoice::ByKey),
         -2 => Ok(PartitionChoice::SameIndex),
         index if index >= 0 => Ok(PartitionChoice::Explicit(index)),
-        other => Err(format!(
+        other => Err(CallError::bad(format!(
             "it chose the partition {other}; -1 and -2 are the only such choices"
-        )),
+        ))),
     }
 }
 
@@ -194,15 +215,29 @@ mod tests {
         }
     }
 
-    fn patterns() -> Vec<TargetPattern> {
-        vec![
+    fn check(given: wire::Routes) -> Result<Answer, CallError> {
+        let targets = [
             TargetPattern::Exact("out".into()),
             TargetPattern::Prefix("logs-".into()),
-        ]
+        ];
+        let limits = Limits {
+            output_records: 100,
+            ..Limits::default()
+        };
+        check_routes(
+            given,
+            3,
+            &Terms {
+                limits: &limits,
+                targets: &targets,
+                writes: Columns::default(),
+                fixed_keys: false,
+            },
+        )
     }
 
     fn refused(given: wire::Routes) -> String {
-        check_routes(given, 3, 100, &patterns()).expect_err("must be refused")
+        check(given).expect_err("must be refused").message
     }
 
     #[test]
@@ -215,7 +250,12 @@ mod tests {
                     reasons,
                 },
                 3,
-                100,
+                &Terms {
+                    limits: &Limits::default(),
+                    targets: &[],
+                    writes: Columns::default(),
+                    fixed_keys: false,
+                },
             )
         };
         assert!(check(&[], &[]).is_ok());
@@ -237,13 +277,7 @@ mod tests {
 
     #[test]
     fn routes_must_rise_and_stay_in_bounds() {
-        let answer = check_routes(
-            routes(&[0, 0, 2], &[0, 1, 1], &[-1, -2, 7]),
-            3,
-            100,
-            &patterns(),
-        )
-        .unwrap();
+        let answer = check(routes(&[0, 0, 2], &[0, 1, 1], &[-1, -2, 7])).unwrap();
         assert_eq!(
             answer.routes[2],
             (2, "logs-eu".to_owned(), PartitionChoice::Explicit(7))
@@ -253,6 +287,12 @@ mod tests {
         assert!(refused(routes(&[0], &[2], &[-1])).contains("target 2"));
         assert!(refused(routes(&[0], &[0], &[-3])).contains("-3"));
         assert!(refused(routes(&[0], &[0, 0], &[-1])).contains("2 targets"));
+        let many = check(routes(&[0; 101], &[0; 101], &[-1; 101])).unwrap_err();
+        assert_eq!(many.kind, FailureKind::OutputLimit);
+        assert_eq!(
+            many.message,
+            "it gave 101 routes (limit `output.records`: 100)"
+        );
     }
 
     #[test]

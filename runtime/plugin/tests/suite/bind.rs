@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_plugin::{BindError, BindingSpec, Limits, TargetPattern};
+use tidegate_plugin::{BindError, BindingSpec, Limits, Side, TargetPattern};
 
 use crate::guests::{Guest, KEEP_ALL, ROUTE_ALL};
 use crate::{bind, config, done, engine, records, run, spec};
@@ -96,18 +96,23 @@ fn a_broken_configure_is_a_failure_of_the_trial() {
 }
 
 #[test]
-fn state_for_each_partition_is_refused_for_now() {
+fn plugins_that_keep_state_are_for_produce_chains() {
+    let guest = Guest {
+        state: 1,
+        ..Guest::filter(KEEP_ALL)
+    };
     let error = refused(
-        &Guest {
-            state: 1,
-            ..Guest::filter(KEEP_ALL)
+        &guest,
+        BindingSpec {
+            side: Side::Consume,
+            ..spec("g")
         },
-        spec("g"),
     );
     assert!(
-        matches!(&error, BindError::Unsupported(s) if s.contains("state")),
+        matches!(&error, BindError::Unsupported(s) if s.contains("tidegate.produce.chain")),
         "{error}"
     );
+    assert!(bind(&engine(), &guest, spec("g")).keeps_state());
 }
 
 #[test]

@@ -7,6 +7,8 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 const WIT: &str = include_str!("../../../../wit/plugin.wit");
+/// The version of the contract that was never released.
+pub(crate) const PREVIEW_WIT: &str = include_str!("../wit/plugin-0.0.1.wit");
 
 /// Looks at the first byte of each value: `d`rop, `r`eject, `t`rap, `l`oop; anything else stays.
 pub(crate) const BY_VALUE: &str = "
@@ -57,6 +59,94 @@ pub(crate) const ROUTE_ALL: &str = "
     (i32.store (i32.const 556) (local.get $partitions)) (i32.store (i32.const 560) (local.get $n))
     (i32.const 512)";
 
+/// A transform that looks at the first byte of each value: `d`rop, `r`eject, `t`rap; `e` gets the value `E`, `n` a null
+/// value; anything else stays as it is.
+pub(crate) const EDIT_BY_VALUE: &str = "
+    (local $n i32) (local $i i32) (local $edited i32) (local $bytes i32) (local $byte i32)
+    (local $codes i32) (local $rows i32) (local $offsets i32) (local $data i32) (local $nulls i32)
+    (local.set $n (i32.load offset=48 (local.get $batch)))
+    (local.set $codes (call $realloc (i32.const 0) (i32.const 0) (i32.const 1) (local.get $n)))
+    (local.set $data (call $realloc (i32.const 0) (i32.const 0) (i32.const 1) (local.get $n)))
+    (local.set $nulls (call $realloc (i32.const 0) (i32.const 0) (i32.const 1) (local.get $n)))
+    (memory.fill (local.get $nulls) (i32.const 0) (local.get $n))
+    (local.set $rows (call $words (local.get $n)))
+    (local.set $offsets (call $words (i32.add (local.get $n) (i32.const 1))))
+    (i32.store (local.get $offsets) (i32.const 0))
+    (block $done (loop $next
+        (br_if $done (i32.ge_u (local.get $i) (local.get $n)))
+        (local.set $byte (call $first (local.get $batch) (local.get $i)))
+        (if (i32.eq (local.get $byte) (i32.const 116)) (then (unreachable)))
+        (i32.store8 (i32.add (local.get $codes) (local.get $i))
+            (i32.add
+                (i32.eq (local.get $byte) (i32.const 100))
+                (i32.mul (i32.const 2) (i32.eq (local.get $byte) (i32.const 114)))))
+        (if (i32.or (i32.eq (local.get $byte) (i32.const 101)) (i32.eq (local.get $byte) (i32.const 110)))
+            (then
+                (i32.store (i32.add (local.get $rows) (i32.shl (local.get $edited) (i32.const 2)))
+                    (local.get $i))
+                (if (i32.eq (local.get $byte) (i32.const 101))
+                    (then
+                        (i32.store8 (i32.add (local.get $data) (local.get $bytes)) (i32.const 69))
+                        (local.set $bytes (i32.add (local.get $bytes) (i32.const 1))))
+                    (else
+                        (i32.store8
+                            (i32.add (local.get $nulls) (i32.shr_u (local.get $edited) (i32.const 3)))
+                            (i32.or
+                                (i32.load8_u
+                                    (i32.add (local.get $nulls) (i32.shr_u (local.get $edited) (i32.const 3))))
+                                (i32.shl (i32.const 1) (i32.and (local.get $edited) (i32.const 7)))))))
+                (local.set $edited (i32.add (local.get $edited) (i32.const 1)))
+                (i32.store (i32.add (local.get $offsets) (i32.shl (local.get $edited) (i32.const 2)))
+                    (local.get $bytes))))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br $next)))
+    (drop (call $untouched))
+    (i32.store (i32.const 1028) (local.get $codes)) (i32.store (i32.const 1032) (local.get $n))
+    (i32.store8 (i32.const 1080) (i32.const 1))
+    (i32.store (i32.const 1084) (local.get $rows)) (i32.store (i32.const 1088) (local.get $edited))
+    (i32.store (i32.const 1092) (local.get $offsets))
+    (i32.store (i32.const 1096) (i32.add (local.get $edited) (i32.const 1)))
+    (i32.store (i32.const 1100) (local.get $data)) (i32.store (i32.const 1104) (local.get $bytes))
+    (i32.store (i32.const 1108) (local.get $nulls))
+    (i32.store (i32.const 1112)
+        (i32.shr_u (i32.add (local.get $edited) (i32.const 7)) (i32.const 3)))
+    (i32.const 1024)";
+
+/// A transform that gives every value back as it came, its first byte made `!`: one entry for each record.
+pub(crate) const MARK_ALL: &str = "
+    (local $n i32) (local $i i32) (local $at i32)
+    (local.set $n (i32.load offset=48 (local.get $batch)))
+    (block $done (loop $next
+        (br_if $done (i32.ge_u (local.get $i) (local.get $n)))
+        (if (call $first (local.get $batch) (local.get $i))
+            (then
+                (local.set $at (i32.load (i32.add (i32.load offset=100 (local.get $batch))
+                    (i32.shl (local.get $i) (i32.const 2)))))
+                (i32.store8 (i32.add (i32.load offset=108 (local.get $batch)) (local.get $at))
+                    (i32.const 33))))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br $next)))
+    (drop (call $untouched))
+    (i32.store8 (i32.const 1080) (i32.const 1))
+    (memory.copy (i32.const 1092) (i32.add (local.get $batch) (i32.const 100)) (i32.const 24))
+    (i32.const 1024)";
+
+/// A filter that drops what it has seen before, by the first byte of the value. Say `state: 1` beside it.
+pub(crate) const DEDUP: &str = "
+    (local $n i32) (local $i i32) (local $byte i32) (local $out i32)
+    (local.set $n (i32.load offset=48 (local.get $batch)))
+    (local.set $out (call $realloc (i32.const 0) (i32.const 0) (i32.const 1) (local.get $n)))
+    (block $done (loop $next
+        (br_if $done (i32.ge_u (local.get $i) (local.get $n)))
+        (local.set $byte (call $first (local.get $batch) (local.get $i)))
+        (if (i32.eq (local.get $byte) (i32.const 116)) (then (unreachable)))
+        (i32.store8 (i32.add (local.get $out) (local.get $i))
+            (i32.load8_u offset=2048 (local.get $byte)))
+        (i32.store8 offset=2048 (local.get $byte) (i32.const 1))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br $next)))
+    (call $ok (local.get $out) (local.get $n))";
+
 /// Keeps everything by giving no codes.
 pub(crate) const KEEP_ALL: &str = "(call $ok (i32.const 0) (i32.const 0))";
 
@@ -67,6 +157,7 @@ pub(crate) struct Guest {
     pub(crate) columns: u8,
     /// What a transform may replace, in the same bits.
     pub(crate) writes: u8,
+    /// 1: keeps state for each partition.
     pub(crate) state: u8,
     pub(crate) pages: u32,
     pub(crate) describe: String,
@@ -74,7 +165,7 @@ pub(crate) struct Guest {
     pub(crate) targets: String,
     pub(crate) run: String,
     pub(crate) realloc: String,
-    /// Imports beside the host's three functions.
+    /// Imports beside the host's functions.
     pub(crate) imports: String,
     /// More of the module: functions, globals, tables, data.
     pub(crate) extra: String,
@@ -163,12 +254,22 @@ impl Guest {
                 format!("(func (export \"targets\") (result i32) {})", self.targets),
             ),
         };
-        let host = "tidegate:plugin/host@0.1.0";
+        let (host, since_0_1) = match self.wit.contains("tidegate:plugin@0.0.1") {
+            true => ("tidegate:plugin/host@0.0.1", String::new()),
+            false => {
+                let host = "tidegate:plugin/host@0.1.0";
+                let imports = format!(
+                    "(import \"{host}\" \"counter\" (func $counter (param i32 i32 i64)))
+                    (import \"{host}\" \"narrow\" (func $narrow (param i32)))"
+                );
+                (host, imports)
+            }
+        };
         format!(
             "(module
                 (import \"{host}\" \"log\" (func $log (param i32 i32 i32)))
-                (import \"{host}\" \"counter\" (func $counter (param i32 i32 i64)))
                 (import \"{host}\" \"config\" (func $config (param i32 i32 i32)))
+                {since_0_1}
                 {imports}
                 (memory (export \"memory\") {pages})
                 (global $free (mut i32) (i32.const 65536))
@@ -196,14 +297,25 @@ impl Guest {
                         (call $realloc (i32.const 0) (i32.const 0) (i32.const 1) (local.get $n)))
                     (memory.fill (local.get $out) (local.get $code) (local.get $n))
                     (call $ok (local.get $out) (local.get $n)))
+                ;; The first byte of a value, 0 for none.
+                (func $first (param $batch i32) (param $row i32) (result i32)
+                    (local $offset i32)
+                    (local.set $offset (i32.add (i32.load offset=100 (local.get $batch))
+                        (i32.shl (local.get $row) (i32.const 2))))
+                    (if (result i32) (i32.lt_u (i32.load (local.get $offset))
+                            (i32.load offset=4 (local.get $offset)))
+                        (then (i32.load8_u (i32.add (i32.load offset=108 (local.get $batch))
+                            (i32.load (local.get $offset)))))
+                        (else (i32.const 0))))
+                ;; An answer of a transform that keeps everything as it is, at 1024: codes at 1028, reasons 1036, keys 1044, values 1080, headers 1116,
+                ;; timestamps 1184.
+                (func $untouched (result i32)
+                    (memory.fill (i32.const 1024) (i32.const 0) (i32.const 180))
+                    (i32.const 1024))
                 (func $fail (param $text i32) (param $length i32) (result i32)
                     (i32.store8 (i32.const 512) (i32.const 1))
                     (i32.store (i32.const 516) (local.get $text))
                     (i32.store (i32.const 520) (local.get $length))
-                    (i32.const 512))
-                ;; An answer of a transform that keeps everything as it is.
-                (func $untouched (result i32)
-                    (memory.fill (i32.const 512) (i32.const 0) (i32.const 180))
                     (i32.const 512))
                 (func $description (result i32)
                     (i32.store (i32.const 768) (i32.const 700))

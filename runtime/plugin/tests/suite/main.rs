@@ -5,6 +5,8 @@ mod chain;
 mod guests;
 mod hostile;
 mod load;
+mod policies;
+mod transform;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -39,7 +39,7 @@ pub(super) fn failure(kind: FailureKind, message: &str, record: Option<usize>) -
     let place = record
         .map(|index| format!(" at record {index}"))
         .unwrap_or_default();
-    vec![format!("failed: {}{place}: {first}", kind_text(kind))]
+    vec![format!("failed: {}{place}: {first}", kind.as_str())]
 }
 
 pub(super) fn counter_lines(counters: &BTreeMap<String, u64>) -> impl Iterator<Item = String> {
@@ -52,19 +52,6 @@ pub(super) fn one_line(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('\r', "\\r")
         .replace('\n', "\\n")
-}
-
-fn kind_text(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::Trap => "trap",
-        FailureKind::Deadline => "deadline",
-        FailureKind::Memory => "memory",
-        FailureKind::OutputLimit => "output-limit",
-        FailureKind::BadOutput => "bad-output",
-        FailureKind::PluginError => "plugin-error",
-        FailureKind::BreakerOpen => "breaker-open",
-        FailureKind::Unavailable => "unavailable",
-    }
 }
 
 impl Display for Fate {
