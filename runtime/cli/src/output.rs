@@ -1,6 +1,6 @@
 //! How results are shown: tables for people, JSON for scripts.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
@@ -30,6 +30,48 @@ macro_rules! say {
     }};
 }
 pub(crate) use say;
+
+/// What a piece of text is, as a colour says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tint {
+    Good,
+    Bad,
+    Warning,
+    Quiet,
+}
+
+/// The text in its colour, if standard output is a terminal and `NO_COLOR` is not set (no-color.org).
+pub(crate) fn tinted(text: &str, tint: Tint) -> String {
+    use std::sync::OnceLock;
+    static COLOURED: OnceLock<bool> = OnceLock::new();
+    let coloured = COLOURED.get_or_init(|| {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        std::io::stdout().is_terminal() && !refused && !dumb
+    });
+    match coloured {
+        true => colour(text, tint),
+        false => text.to_owned(),
+    }
+}
+
+fn colour(text: &str, tint: Tint) -> String {
+    let code = match tint {
+        Tint::Good => 32,
+        Tint::Bad => 31,
+        Tint::Warning => 33,
+        Tint::Quiet => 2,
+    };
+    format!("\x1b[{code}m{text}\x1b[0m")
+}
+
+/// `1 record`, `2 records`.
+pub(crate) fn counted(n: u64, noun: &str) -> String {
+    match n {
+        1 => format!("1 {noun}"),
+        n => format!("{n} {noun}s"),
+    }
+}
 
 pub(crate) fn print_table(header: &[&str], rows: Vec<Vec<String>>) -> Result<()> {
     let mut table = Table::new();
@@ -63,6 +105,11 @@ pub(crate) fn text(value: &Value) -> String {
         Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     }
+}
+
+/// The items of a JSON list; none where there is no list.
+pub(crate) fn items(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 pub(crate) fn size_text(bytes: u64) -> String {
@@ -116,6 +163,13 @@ mod tests {
         assert_eq!(time_text(951_782_400_000), "2000-02-29T00:00:00Z");
         assert_eq!(time_text(1_735_689_599_999), "2024-12-31T23:59:59Z");
         assert_eq!(time_text(4_107_542_400_000), "2100-03-01T00:00:00Z");
+    }
+
+    #[test]
+    fn colours_end_where_they_began() {
+        assert_eq!(colour("x", Tint::Bad), "\x1b[31mx\x1b[0m");
+        assert_eq!(counted(1, "record"), "1 record");
+        assert_eq!(counted(0, "record"), "0 records");
     }
 
     #[test]

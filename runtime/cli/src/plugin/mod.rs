@@ -1,7 +1,13 @@
-//! `tidegate plugin`: building plugins here, and keeping them in a broker.
+//! `tidegate plugin`: making plugins here, and keeping them in a broker.
 
 mod build;
-mod store;
+mod list;
+mod new;
+mod push;
+mod remove;
+mod show;
+mod template;
+mod test;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -10,19 +16,23 @@ use crate::args::Global;
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum PluginCommand {
+    New(new::NewArgs),
     Build(build::BuildArgs),
-    Push(store::PushArgs),
-    List(store::ListArgs),
-    Show(store::ShowArgs),
-    Remove(store::RemoveArgs),
+    Test(test::TestArgs),
+    Push(push::PushArgs),
+    List(list::ListArgs),
+    Show(show::ShowArgs),
+    Remove(remove::RemoveArgs),
 }
 
 pub(crate) fn run(command: PluginCommand, global: &Global) -> Result<()> {
     match command {
+        PluginCommand::New(args) => new::run(args),
         PluginCommand::Build(args) => build::run(args),
-        PluginCommand::Push(args) => store::push(args, global),
-        PluginCommand::List(args) => store::list(args, global),
-        PluginCommand::Show(args) => store::show(args, global),
-        PluginCommand::Remove(args) => store::remove(args, global),
+        PluginCommand::Test(args) => test::run(args),
+        PluginCommand::Push(args) => push::run(args, global),
+        PluginCommand::List(args) => list::run(args, global),
+        PluginCommand::Show(args) => show::run(args, global),
+        PluginCommand::Remove(args) => remove::run(args, global),
     }
 }
