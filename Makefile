@@ -6,7 +6,7 @@ TIDEGATE := $(CARGO_TARGET_DIR)/release/tidegate
 PYTHON := python3
 PLUGINS := match route
 
-.PHONY: help setup build plugins hostile test test-rust test-plugins test-clients test-faults examples demo bench check fix clean
+.PHONY: help setup build plugins hostile test test-rust test-plugins test-clients test-faults test-hostile examples demo bench check fix clean
 
 help:
 	@echo 'make demo      real flights through a filter and a router, counts checked'
@@ -32,10 +32,11 @@ plugins: build
 test:
 	@$(PYTHON) tests/all.py
 
-# The filter that the fault tests do harm with.
+# The plugins that do harm: one from Rust, and many that no compiler would write.
 hostile: build
 	@mkdir -p target/hostile
 	@$(TIDEGATE) plugin build tests/hostile/plugins/hostile --out target/hostile/hostile.wasm
+	@cargo run --quiet --release --locked --bin hostile-corpus -- target/hostile
 
 test-rust: plugins
 	cargo test --release --locked --workspace --no-fail-fast
@@ -48,8 +49,11 @@ test-plugins:
 test-clients: plugins
 	@$(PYTHON) -u tests/clients/run.py
 
-test-faults: plugins hostile
+test-faults: plugins
 	@$(PYTHON) -u tests/faults/run.py
+
+test-hostile: plugins hostile
+	@$(PYTHON) -u tests/hostile/run.py
 
 demo: plugins
 	@$(PYTHON) -u examples/flights/demo.py

@@ -17,11 +17,11 @@ PHASES = [
     ("setup", True),
     ("build", True),
     ("plugins", True),
-    ("hostile", False),
     ("test-rust", False),
     ("test-plugins", False),
     ("test-clients", False),
     ("test-faults", False),
+    ("test-hostile", False),
     ("examples", False),
     ("check", False),
 ]

@@ -1,8 +1,12 @@
-"""Runs a script that reports its checks, shows its lines as they come, and returns what it counted."""
+"""Runs scripts that report their checks, shows their lines as they come, and sums what they counted."""
 
 import re
 import subprocess
+import sys
 import threading
+import time
+
+from . import environment
 
 CLOSING = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
 
@@ -30,3 +34,18 @@ def counted(command, limit_seconds):
     why = f"was ended after {limit_seconds} s" if late.is_set() else f"exited {process.returncode} before its closing line"
     print(f"FAIL {' '.join(command[2:])} {why}", flush=True)
     return seen["ok  "], seen["FAIL"] + 1, seen["skip"]
+
+
+def run_all(title, directory, names, limit_seconds):
+    """Runs scripts of a directory in the virtual environment, prints a table and the closing line, and exits."""
+    rows = []
+    for name in names:
+        started = time.monotonic()
+        counts = counted([str(environment.python()), "-u", str(directory / f"{name}.py")], limit_seconds)
+        rows.append((name, *counts, time.monotonic() - started))
+    print(f"\n{title:<18}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}")
+    for name, passed, failed, skipped, seconds in rows:
+        print(f"{name:<18}{passed:>8}{failed:>8}{skipped:>9}{seconds:>9.1f}")
+    passed, failed, skipped = (sum(row[i] for row in rows) for i in (1, 2, 3))
+    print(f"\n{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""), flush=True)
+    sys.exit(1 if failed or not passed else 0)

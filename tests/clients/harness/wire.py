@@ -1,6 +1,6 @@
 """Raw Kafka frames over a socket: enough to say what no client says, and to see the bytes that clients hide.
 
-Only old, non-flexible versions are spoken (ApiVersions 0, Produce 7, Fetch 4, Metadata 1): the broker serves them all.
+Only old, non-flexible versions are spoken (ApiVersions 0, Produce 7 and 8, Fetch 4, Metadata 1): the broker serves them all.
 Sources: the Kafka protocol guide; KIP-98 for the v2 record batch.
 """
 
@@ -91,6 +91,14 @@ def string(text):
     return struct.pack(">h", len(data)) + data
 
 
+def nullable_string(data, at):
+    """(the string that stands there, or None; where it ends)"""
+    length = struct.unpack_from(">h", data, at)[0]
+    if length < 0:
+        return None, at + 2
+    return data[at + 2:at + 2 + length].decode(), at + 2 + length
+
+
 def api_versions(connection):
     """{key: (lowest, highest)} as the broker advertises them."""
     body = connection.call(API_VERSIONS, 0, b"")
@@ -140,6 +148,20 @@ def produce(connection, topic, partition, batch, acks=-1, correlation=None):
     body = connection.call(PRODUCE, 7, produce_body(topic, partition, batch, acks), correlation)
     at = 4 + 2 + len(topic.encode()) + 4 + 4
     return struct.unpack_from(">hq", body, at)
+
+
+def produce_told(connection, topic, partition, batch):
+    """Produce version 8: returns (error code, what the broker says of it, or None)."""
+    body = connection.call(PRODUCE, 8, produce_body(topic, partition, batch))
+    at = 4 + 2 + len(topic.encode()) + 4 + 4
+    error, records = struct.unpack_from(">h", body, at)[0], struct.unpack_from(">i", body, at + 26)[0]
+    at += 30
+    said = []
+    for _ in range(max(records, 0)):
+        text, at = nullable_string(body, at + 4)
+        said.append(text)
+    said.append(nullable_string(body, at)[0])
+    return error, next((text for text in said if text is not None), None)
 
 
 def fetch(connection, topic, partition, offset, max_wait_ms=500, min_bytes=1, max_bytes=1 << 24):

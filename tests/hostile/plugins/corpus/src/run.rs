@@ -2,6 +2,7 @@
 
 use crate::Shape;
 use crate::guests::{BY_VALUE, Guest, ROUTE_ALL};
+use crate::works::log_line_of;
 
 pub(crate) fn shapes() -> Vec<Shape> {
     [filters(), routers(), transforms()].concat()
@@ -83,6 +84,7 @@ fn filters() -> Vec<Shape> {
                 "(call $log (i32.const 2) (i32.const 740) (i32.const 11))",
             )),
         ),
+        ("huge-log-line", log_line_of(8 << 20)),
         (
             "log-out-of-bounds",
             filter("(call $log (i32.const 2) (i32.const -8) (i32.const 100)) (unreachable)"),

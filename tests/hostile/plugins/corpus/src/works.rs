@@ -10,7 +10,7 @@ pub(crate) fn shapes() -> Vec<Shape> {
         ("slow-start", slow_start()),
         ("large-data", large_data()),
         ("log-flood", log_flood()),
-        ("huge-log-line", huge_log_line()),
+        ("long-log-line", long_log_line()),
         ("control-characters-in-log", control_characters_in_log()),
         ("counter-name-flood", counter_name_flood()),
         ("counter-name-injection", counter_name_injection()),
@@ -66,13 +66,17 @@ fn log_flood() -> Vec<u8> {
     )
 }
 
-/// One line of 8 MiB.
-fn huge_log_line() -> Vec<u8> {
+fn long_log_line() -> Vec<u8> {
+    log_line_of(500 << 10)
+}
+
+/// One line of so many bytes.
+pub(crate) fn log_line_of(bytes: u32) -> Vec<u8> {
     Guest {
         pages: 130,
         ..Guest::filter(&format!(
-            "(memory.fill (i32.const 131072) (i32.const 97) (i32.const 8388608))
-             (call $log (i32.const 4) (i32.const 131072) (i32.const 8388608)) {KEEP_ALL}"
+            "(memory.fill (i32.const 131072) (i32.const 97) (i32.const {bytes}))
+             (call $log (i32.const 4) (i32.const 131072) (i32.const {bytes})) {KEEP_ALL}"
         ))
     }
     .build()
