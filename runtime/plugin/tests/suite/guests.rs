@@ -254,16 +254,17 @@ impl Guest {
                 format!("(func (export \"targets\") (result i32) {})", self.targets),
             ),
         };
-        let (host, since_0_1) = match self.wit.contains("tidegate:plugin@0.0.1") {
-            true => ("tidegate:plugin/host@0.0.1", String::new()),
-            false => {
-                let host = "tidegate:plugin/host@0.1.0";
-                let imports = format!(
-                    "(import \"{host}\" \"counter\" (func $counter (param i32 i32 i64)))
-                    (import \"{host}\" \"narrow\" (func $narrow (param i32)))"
-                );
-                (host, imports)
-            }
+        let version = match self.wit.split_once("tidegate:plugin@") {
+            Some((_, rest)) => rest.split(';').next().unwrap_or_default(),
+            None => "0.1.0",
+        };
+        let host = format!("tidegate:plugin/host@{version}");
+        let since_0_1 = match version {
+            "0.0.1" => String::new(),
+            _ => format!(
+                "(import \"{host}\" \"counter\" (func $counter (param i32 i32 i64)))
+                (import \"{host}\" \"narrow\" (func $narrow (param i32)))"
+            ),
         };
         format!(
             "(module

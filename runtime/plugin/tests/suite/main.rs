@@ -2,10 +2,12 @@
 
 mod bind;
 mod chain;
+mod contract;
 mod guests;
 mod hostile;
 mod load;
 mod policies;
+mod state;
 mod transform;
 
 use std::collections::BTreeMap;
