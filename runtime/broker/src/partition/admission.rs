@@ -18,7 +18,8 @@ pub(super) struct Admission {
     pub(super) queue: VecDeque<Queued>,
     /// Everybody who waits for a batch, from admission until its outcome: its sender first, then duplicates that joined.
     pub(super) flights: HashMap<Ticket, Flight>,
-    /// A batch is inside the chain. Nothing overtakes it, chain or not (stream semantics, rule 9).
+    /// A batch is inside the chain, or its append is undecided and the chain keeps state. Nothing overtakes it, chain or
+    /// not (stream semantics, rule 9).
     pub(super) in_chain: bool,
     next_ticket: Ticket,
 }

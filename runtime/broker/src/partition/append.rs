@@ -9,11 +9,12 @@ use tidegate_storage::{Append, AppendError, AppendPart, Appended};
 use tokio::sync::oneshot;
 
 use crate::clock::now_ms;
+use crate::plugins::Real;
 use crate::topics::ChainSlot;
 
 use super::admission::{Flight, Queued, Waiter, remembered};
+use super::chain_run::{self, Processed};
 use super::producers::{Admit, SequenceError, StoredBatch, Ticket};
-use super::routing::{self, Processed};
 use super::{Partition, State};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,9 +209,12 @@ impl Partition {
                 ChainSlot::Ready(chain) => Some(chain.clone()),
                 ChainSlot::None => None,
             };
-            if chain.is_none() && !routing::needs_records(&self.topic, &queued.batch) {
-                let batch = routing::stamped(&self.topic, queued.batch, queued.received_ms);
-                self.append(state, queued.ticket, Processed::whole(batch.into_batch()));
+            if chain.is_none() && !chain_run::needs_records(&self.topic, &queued.batch) {
+                let batch = chain_run::stamped(&self.topic, queued.batch, queued.received_ms);
+                let batch = batch.into_batch();
+                let place = (self.index, queued.received_ms);
+                chain_run::show_shadow(&self.env, &self.topic, place, &batch, Real::default());
+                self.append(state, queued.ticket, Processed::whole(batch));
                 continue;
             }
             state.admission.in_chain = true;
@@ -238,7 +242,7 @@ impl Partition {
     fn work(self: Arc<Self>, queued: Queued, chain: Option<Arc<tidegate_plugin::Chain>>) {
         let ticket = queued.ticket;
         self.work_on(ticket, || {
-            routing::process(&self.env, &self.topic, self.index, queued, chain.as_deref())
+            chain_run::process(&self.env, &self.topic, self.index, queued, chain.as_ref())
         });
     }
 
@@ -255,17 +259,24 @@ impl Partition {
             ))
         });
         let mut state = self.lock();
-        state.admission.in_chain = false;
+        // A chain that keeps state sees no other batch before it has heard of this one's append.
+        let mut undecided = false;
         match processed {
-            Ok(processed) => self.append(&mut state, ticket, processed),
+            Ok(processed) => {
+                let keeps_state = processed.settlement.is_some();
+                let queued = self.append(&mut state, ticket, processed);
+                undecided = keeps_state && queued;
+            }
             Err(failure) => self.fail(&mut state, ticket, failure),
         }
+        state.admission.in_chain = undecided;
         self.pump(&mut state);
     }
 
-    fn append(self: &Arc<Self>, state: &mut State, ticket: Ticket, processed: Processed) {
+    /// False: the batch is not on its way to the log, and whoever waits for it knows.
+    fn append(self: &Arc<Self>, state: &mut State, ticket: Ticket, processed: Processed) -> bool {
         let Some(flight) = state.admission.flights.get(&ticket) else {
-            return;
+            return false;
         };
         let sync = flight.waiters.iter().any(|waiter| waiter.acks == Acks::All);
         let remembered = remembered(&processed.batch, 0);
@@ -279,8 +290,20 @@ impl Partition {
         let lane = state.admission.producers.lane(producer_id);
         let parts = std::iter::once(source).chain(processed.routed).collect();
         let partition = self.clone();
+        let settlement = processed.settlement;
         let done = Box::new(move |result: Result<Vec<Appended>, AppendError>| {
-            partition.appended(ticket, producer_id, remembered, result);
+            let keeps_state = settlement.is_some();
+            // First of all: the next batch must not meet what this one may have left behind.
+            match settlement {
+                Some(settlement) if result.is_ok() => settlement.appended(),
+                lost => drop(lost),
+            }
+            let mut state = partition.lock();
+            partition.appended(&mut state, ticket, producer_id, remembered, result);
+            if keeps_state {
+                state.admission.in_chain = false;
+                partition.pump(&mut state);
+            }
         });
         if self
             .env
@@ -290,8 +313,8 @@ impl Partition {
                 sync,
                 now_ms: now_ms(),
                 lane,
-                late: None,
-                note: None,
+                late: processed.late,
+                note: processed.note,
                 done,
             })
             .is_err()
@@ -304,28 +327,30 @@ impl Partition {
                 false => ProduceFailure::new(ErrorCode::KafkaStorageError, "the store is offline"),
             };
             self.fail(state, ticket, failure);
+            return false;
         }
+        true
     }
 
     /// Runs on the store's writer thread, in the order of the log.
     fn appended(
-        self: &Arc<Self>,
+        &self,
+        state: &mut State,
         ticket: Ticket,
         producer_id: i64,
         batch: StoredBatch,
         result: Result<Vec<Appended>, AppendError>,
     ) {
-        let mut state = self.lock();
         let appended = match result.map(|appended| appended.into_iter().next()) {
             Ok(Some(appended)) => appended,
             Ok(None) => {
                 let failure =
                     ProduceFailure::new(ErrorCode::UnknownServerError, "the append said nothing");
-                return self.fail(&mut state, ticket, failure);
+                return self.fail(state, ticket, failure);
             }
             Err(error) => {
                 state.admission.producers.leave_lane(producer_id, ticket);
-                return self.fail(&mut state, ticket, error.into());
+                return self.fail(state, ticket, error.into());
             }
         };
         let stored = StoredBatch {
@@ -341,7 +366,7 @@ impl Partition {
             return;
         };
         for waiter in flight.waiters {
-            self.acknowledge(&mut state, waiter, &stored);
+            self.acknowledge(state, waiter, &stored);
         }
     }
 

@@ -8,11 +8,15 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use tidegate_plugin::{Chain, ChainFailure, ChainInput, ChainOutcome, ChainResult, Digest, Side};
-use tidegate_record::{Batch, Offset, PartitionId, Records, last_kept_delta, retain};
+use tidegate_record::{
+    Batch, BatchError, Offset, PartitionId, Records, last_kept_delta, retain, rewrite,
+};
 use tidegate_storage::{IndexRow, Stored};
 
 use super::Partition;
 use super::read::{ReadFailure, Survivor};
+use super::stops::Stop;
+use super::stored_form::edit_of;
 
 /// Bytes of filtered batches kept for other consumers, over all partitions.
 const KEPT_BYTES: usize = 32 << 20;
@@ -51,7 +55,7 @@ impl Partition {
 
     fn filter_one(
         &self,
-        chain: &Chain,
+        chain: &Arc<Chain>,
         stored: Stored,
         done: &mut Vec<Result<Survivor, ReadFailure>>,
     ) -> Result<(), ReadFailure> {
@@ -66,7 +70,7 @@ impl Partition {
             done.push(Ok(Survivor::nothing(row)));
             return Ok(());
         }
-        let keep_tombstones = self.topic.config().cleanup_compact;
+        let keep_tombstones = self.topic.config().tombstones_bypass();
         let key = Key {
             partition: self.id,
             base_offset: row.base_offset,
@@ -82,22 +86,48 @@ impl Partition {
             }));
             return Ok(());
         }
-        let records = batch.records(self.limits())?;
-        let failure = match self.run(chain, &row, &records) {
-            ChainOutcome::Done(result) => {
-                let survivor = survivor(row, &batch, &records, &result)?;
-                let kept = (survivor.batch.clone(), survivor.last_delta);
-                self.env.chain_results.keep(key, kept);
-                done.push(Ok(survivor));
-                return Ok(());
-            }
-            ChainOutcome::Failed(failure) => failure,
+        let stop = match self.stops.get(chain, row.base_offset) {
+            Some(stop) => stop,
+            None => match self.run_on(chain, row, &batch)? {
+                Ok(survivor) => {
+                    let kept = (survivor.batch.clone(), survivor.last_delta);
+                    self.env.chain_results.keep(key, kept);
+                    done.push(Ok(survivor));
+                    return Ok(());
+                }
+                Err(stop) => stop,
+            },
         };
-        if let Some(before) = self.before_poison(chain, &row, &batch, &records, &failure)? {
-            done.push(Ok(before));
-        }
-        let sentence = format!("plugin {}: {}", failure.alias, failure.message);
-        Err(ReadFailure::Chain(sentence))
+        done.extend(stop.before.map(Ok));
+        Err(ReadFailure::Chain(stop.sentence))
+    }
+
+    /// What the chain leaves of a batch, or where it stopped. That is remembered, unless it is trouble of the moment.
+    fn run_on(
+        &self,
+        chain: &Arc<Chain>,
+        row: IndexRow,
+        batch: &Batch,
+    ) -> Result<Result<Survivor, Stop>, ReadFailure> {
+        let records = batch.records(self.limits())?;
+        let stop = match self.run(chain, &row, &records) {
+            ChainOutcome::Done(result) => match self.survivor(row, batch, &records, &result)? {
+                Ok(survivor) => return Ok(Ok(survivor)),
+                Err(stop) => stop,
+            },
+            ChainOutcome::Failed(failure) => {
+                let stop = Stop {
+                    before: self.before_poison(chain, &row, batch, &records, &failure)?,
+                    sentence: format!("plugin {}: {}", failure.alias, failure.message),
+                };
+                if failure.temporary {
+                    return Ok(Err(stop));
+                }
+                stop
+            }
+        };
+        self.stops.remember(chain, row.base_offset, stop.clone());
+        Ok(Err(stop))
     }
 
     fn run(&self, chain: &Chain, row: &IndexRow, records: &Records) -> ChainOutcome {
@@ -108,7 +138,8 @@ impl Partition {
             base_offset: Some(row.base_offset),
             records,
             side: Side::Consume,
-            keep_tombstones: self.topic.config().cleanup_compact,
+            keep_tombstones: self.topic.config().tombstones_bypass(),
+            // What consumers see is compacted by nobody.
             fixed_keys: false,
         })
     }
@@ -133,26 +164,45 @@ impl Partition {
         let prefix = retain(batch, records, |i| i < index)?;
         let records = prefix.records(self.limits())?;
         match self.run(chain, &row, &records) {
-            ChainOutcome::Done(result) => survivor(row, &prefix, &records, &result).map(Some),
+            ChainOutcome::Done(result) => Ok(self.survivor(row, &prefix, &records, &result)?.ok()),
             ChainOutcome::Failed(_) => Ok(None),
         }
     }
-}
 
-fn survivor(
-    row: IndexRow,
-    batch: &Batch,
-    records: &Records,
-    result: &ChainResult,
-) -> Result<Survivor, ReadFailure> {
-    let keep = |i: usize| result.keep.get(i).copied().unwrap_or(true);
-    let last_delta = last_kept_delta(records, keep);
-    let batch = retain(batch, records, keep)?.into_bytes();
-    Ok(Survivor {
-        row,
-        batch,
-        last_delta,
-    })
+    /// The records that are left, with what transforms made of them. What could not be opened again is not made.
+    fn survivor(
+        &self,
+        row: IndexRow,
+        batch: &Batch,
+        records: &Records,
+        result: &ChainResult,
+    ) -> Result<Result<Survivor, Stop>, ReadFailure> {
+        let keep = |i: usize| result.keep.get(i).copied().unwrap_or(true);
+        let edit = |i: usize| edit_of(&result.edits, i, result.edits.layers());
+        let last_delta = last_kept_delta(records, keep);
+        let rewritten = match result.edits.is_empty() {
+            true => retain(batch, records, keep),
+            false => {
+                let max_bytes = self.env.max_decoded_bytes;
+                rewrite(batch, records, keep, edit, batch.codec()?, max_bytes)
+            }
+        };
+        Ok(match rewritten {
+            Ok(batch) => Ok(Survivor {
+                row,
+                batch: batch.into_bytes(),
+                last_delta,
+            }),
+            Err(BatchError::TooLarge) => Err(Stop {
+                before: None,
+                sentence: format!(
+                    "plugins made the batch at offset {} larger than the broker sends",
+                    row.base_offset
+                ),
+            }),
+            Err(error) => return Err(error.into()),
+        })
+    }
 }
 
 /// Names a chain's result: the CRC tells a batch from another that once stood at its offset.

@@ -5,11 +5,18 @@
 
 mod admission;
 mod append;
+mod chain_run;
 mod consume;
+mod dead_letters;
+mod explain;
+mod facts;
+mod notes;
 mod producers;
 mod raw;
 mod read;
-mod routing;
+mod routes;
+mod stops;
+mod stored_form;
 #[cfg(test)]
 mod tests;
 
@@ -22,12 +29,14 @@ use tidegate_storage::{Log, Progress, ReadError, RetentionPolicy, StoreHealth};
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock::now_ms;
-use crate::topics::{TopicSettings, Topics};
+use crate::topics::{ChainSlot, TopicSettings, Topics};
 
 use self::admission::Admission;
+use self::stops::Stops;
 
 pub(crate) use self::append::{Acks, ProduceFailure, ProduceOutcome};
 pub(crate) use self::consume::ChainResults;
+pub(crate) use self::explain::{Explanation, Fate, Step};
 pub(crate) use self::producers::KnownProducer;
 pub(crate) use self::read::{Cursor, Isolation, ReadFailure};
 
@@ -49,6 +58,7 @@ pub(crate) struct Partition {
     pub(crate) topic: Arc<TopicSettings>,
     env: Arc<PartitionEnv>,
     state: Mutex<State>,
+    stops: Stops,
 }
 
 /// Invariant: `log start <= high watermark <= log end`, and the high watermark never moves back.
@@ -99,6 +109,7 @@ impl Partition {
                 acks: Vec::new(),
                 watchers: Vec::new(),
             }),
+            stops: Stops::default(),
         });
         let mut state = partition.lock();
         partition.act(&mut state, effects);
@@ -159,6 +170,17 @@ impl Partition {
         self.act(&mut state, effects);
         self.fail_all(&mut state, &ProduceFailure::gone());
         wake(&mut state.watchers);
+        drop(state);
+        // Whoever leads from now on has seen other batches than this broker's plugins.
+        if let ChainSlot::Ready(chain) = &self.topic.chains().produce {
+            chain.forget_state(self.index);
+        }
+    }
+
+    /// Somebody resumed the topic's plugins: the consume chain may try again where it stopped.
+    pub(crate) fn resume_chain(&self) {
+        self.stops.clear();
+        wake(&mut self.lock().watchers);
     }
 
     /// The topic's `min.insync.replicas` may have changed.

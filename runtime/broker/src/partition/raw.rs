@@ -42,9 +42,4 @@ impl Partition {
         }
         Ok(next.min(end).max(from))
     }
-
-    /// Somebody let a stopped plugin run again: fetches that wait look once more.
-    pub(crate) fn resume_chain(&self) {
-        super::wake(&mut self.lock().watchers);
-    }
 }

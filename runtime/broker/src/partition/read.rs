@@ -283,6 +283,7 @@ impl Partition {
 }
 
 /// A stored batch with what is left of it for a reader.
+#[derive(Clone)]
 pub(super) struct Survivor {
     pub(super) row: IndexRow,
     pub(super) batch: Bytes,
@@ -333,7 +334,7 @@ impl Survivor {
 }
 
 /// Runs a disk read away from the socket threads.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, ReadFailure> + Send + 'static,
 ) -> Result<T, ReadFailure> {
     tokio::task::spawn_blocking(read)

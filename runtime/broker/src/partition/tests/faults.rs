@@ -1,13 +1,10 @@
 //! What happens when something fails: no sequence hole in the log, no lost answer, no stuck queue.
 
+use super::world::{World, batch, checked, filter, in_groups, one_by_one, records, router};
+use crate::partition::{Acks, ProduceFailure, ProduceOutcome};
 use tidegate_protocol::error::ErrorCode;
 use tidegate_record::{Batch, BatchBuilder, Codec, LeaderEpoch, Producer, RecordParts};
 use tidegate_replication::Event;
-use tokio::sync::oneshot;
-
-use super::world::{World, batch, checked, filter, in_groups, one_by_one, records, router};
-use crate::partition::admission::{Flight, Waiter};
-use crate::partition::{Acks, ProduceFailure, ProduceOutcome};
 
 fn of(base_sequence: i32, values: &[&str]) -> Batch {
     let values: Vec<_> = values
@@ -166,23 +163,7 @@ fn an_append_is_refused_under_another_epoch_than_it_was_admitted_in() {
 fn a_panic_in_the_plugin_host_costs_its_batch_only() {
     let world = World::new(&[("t", 1, &[])], in_groups());
     let partition = world.partition("t", 0);
-    let (reply, outcome) = oneshot::channel();
-    let ticket = {
-        let mut state = partition.lock();
-        let ticket = state.admission.next_ticket();
-        let waiters = vec![Waiter {
-            acks: Acks::All,
-            reply,
-        }];
-        let flight = Flight {
-            producer_id: -1,
-            epoch: state.replica.epoch(),
-            waiters,
-        };
-        state.admission.flights.insert(ticket, flight);
-        state.admission.in_chain = true;
-        ticket
-    };
+    let (ticket, outcome) = partition.admit_for_test();
     let behind = partition.produce(checked(&of(0, &["b"])), Acks::All);
     partition.work_on(ticket, || panic!("as the test wants it"));
     assert_eq!(code(world.outcome(outcome)), ErrorCode::UnknownServerError);

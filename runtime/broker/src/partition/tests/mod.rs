@@ -1,5 +1,6 @@
 //! A partition against independent models: what stream semantics promise of produces and of fetches.
 
+mod dead_letters;
 mod faults;
 mod model;
 mod produce;

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use tidegate_plugin::OnError;
 use tidegate_protocol::error::ErrorCode;
 use tidegate_record::{Codec, Producer, partition_for_key};
 
-use super::world::{World, batch, checked, filter, one_by_one, records, router};
+use super::world::{
+    TopicSpec, World, batch, checked, filter, one_by_one, records, router, router_under,
+};
 use crate::partition::Acks;
 
 const TARGETS: u32 = 3;
@@ -102,10 +105,11 @@ proptest! {
 }
 
 /// With one target partition whose filter rejects what begins with an `r`.
-fn routed_under(policy: &str) -> World {
-    let configs = [("tidegate.on.error", policy)];
-    let world = World::new(&[("t", 1, &configs), ("out", 1, &[])], one_by_one());
-    world.bind("t", Some(&router()), None);
+fn routed_under(policy: OnError) -> World {
+    let configs = [("tidegate.dead.letter.topic", "dlq")];
+    let topics: [TopicSpec<'_>; 3] = [("t", 1, &configs), ("out", 1, &[]), ("dlq", 1, &[])];
+    let world = World::new(&topics, one_by_one());
+    world.bind("t", Some(&router_under(policy)), None);
     world.bind("out", Some(&filter()), None);
     world
 }
@@ -141,9 +145,14 @@ fn what_a_target_rejects_is_told_in_the_clients_indices() {
 #[test]
 fn what_a_target_rejects_takes_nothing_else_with_it() {
     let sent = [b"ka".to_vec(), b"rb".into(), b"kc".into()];
-    for (policy, source) in [
-        ("drop", vec![b"ka".to_vec(), b"kc".into()]),
-        ("pass", sent.to_vec()),
+    for (policy, source, letters) in [
+        (OnError::Drop, vec![b"ka".to_vec(), b"kc".into()], vec![]),
+        (OnError::Pass, sent.to_vec(), vec![]),
+        (
+            OnError::DeadLetter,
+            vec![b"ka".to_vec(), b"kc".into()],
+            vec![b"rb".to_vec()],
+        ),
     ] {
         let world = routed_under(policy);
         let sent = batch(Producer::default(), Codec::None, &sent);
@@ -151,13 +160,23 @@ fn what_a_target_rejects_takes_nothing_else_with_it() {
             world.produce(&sent, Acks::All).expect("stored").base_offset,
             0
         );
-        assert_eq!(values(&world, "t"), source, "{policy}");
+        assert_eq!(values(&world, "t"), source, "{policy:?}");
         assert_eq!(
             values(&world, "out"),
             [b"ka".to_vec(), b"kc".into()],
-            "{policy}"
+            "{policy:?}"
         );
+        assert_eq!(values(&world, "dlq"), letters, "{policy:?}");
     }
+}
+
+#[test]
+fn under_pause_whoever_produces_tries_again_until_the_target_takes_it() {
+    let world = routed_under(OnError::Pause);
+    let sent = batch(Producer::default(), Codec::None, &[b"rb".into()]);
+    let refused = world.produce(&sent, Acks::All).expect_err("refused");
+    assert_eq!(refused.code, ErrorCode::NotEnoughReplicas);
+    assert!(world.store.writes().is_empty());
 }
 
 #[test]

@@ -17,6 +17,8 @@ use tidegate_storage::{
 };
 use tokio::sync::oneshot;
 
+use crate::partition::admission::{Flight, Waiter};
+use crate::partition::producers::Ticket;
 use crate::partition::{Acks, Partition, PartitionEnv, ProduceOutcome};
 use crate::plugins::testbed::{self, guests};
 use crate::topics::{ChainSlot, Topic, TopicChains, Topics};
@@ -116,6 +118,10 @@ impl World {
                 partition.leader_epoch += 1;
             }
         }
+    }
+
+    pub(crate) fn env(&self) -> &PartitionEnv {
+        &self.env
     }
 
     pub(crate) fn topic(&self, name: &str) -> Arc<Topic> {
@@ -278,6 +284,27 @@ impl Drop for World {
     }
 }
 
+impl Partition {
+    /// A place for a batch whose chain the test plays itself: hand what it made of it to `work_on`.
+    pub(crate) fn admit_for_test(&self) -> (Ticket, oneshot::Receiver<ProduceOutcome>) {
+        let (reply, outcome) = oneshot::channel();
+        let mut state = self.lock();
+        let ticket = state.admission.next_ticket();
+        let waiters = vec![Waiter {
+            acks: Acks::All,
+            reply,
+        }];
+        let flight = Flight {
+            producer_id: -1,
+            epoch: state.replica.epoch(),
+            waiters,
+        };
+        state.admission.flights.insert(ticket, flight);
+        state.admission.in_chain = true;
+        (ticket, outcome)
+    }
+}
+
 /// Held while something must not run.
 pub(crate) struct Plug(
     #[allow(dead_code, reason = "dropping it is what it is for")] mpsc::Sender<()>,
@@ -332,26 +359,41 @@ pub(crate) fn filter() -> Chain {
 
 /// Routes every record to `out` by key, and keeps it.
 pub(crate) fn router() -> Chain {
+    router_under(OnError::Reject)
+}
+
+/// As [`router`], with this policy for what its targets refuse.
+pub(crate) fn router_under(on_error: OnError) -> Chain {
     static WASM: OnceLock<Vec<u8>> = OnceLock::new();
-    chain(WASM.get_or_init(|| guests::Guest::router(guests::ROUTE_ALL).build()))
+    let wasm = WASM.get_or_init(|| guests::Guest::router(guests::ROUTE_ALL).build());
+    let spec = BindingSpec {
+        on_error,
+        ..spec("guest")
+    };
+    chain_of(wasm, spec)
 }
 
 fn chain(wasm: &[u8]) -> Chain {
+    chain_of(wasm, spec("guest"))
+}
+
+pub(crate) fn chain_of(wasm: &[u8], spec: BindingSpec) -> Chain {
     let engine = engine();
     let plugin = engine.load(wasm).expect("the plugin loads");
-    let spec = BindingSpec {
-        alias: "guest".into(),
-        config: BTreeMap::new(),
+    Chain::new(vec![engine.bind(&plugin, spec).expect("the plugin binds")])
+}
+
+pub(crate) fn spec(alias: &str) -> BindingSpec {
+    BindingSpec {
+        alias: alias.into(),
         // A slow machine is not what is tested here.
         limits: Limits {
             deadline_ms: 30_000,
             breaker_failures: u32::MAX,
             ..Limits::default()
         },
-        on_error: OnError::Reject,
         ..BindingSpec::default()
-    };
-    Chain::new(vec![engine.bind(&plugin, spec).expect("the plugin binds")])
+    }
 }
 
 /// A batch with one record for each value; the key is the value's second byte.
