@@ -98,16 +98,26 @@ impl Chain {
 
     /// Blocks for as long as the plugins run: call it on the pool, never on an async worker.
     pub fn run(&self, input: &ChainInput<'_>) -> ChainOutcome {
+        self.run_here(input, false)
+    }
+
+    /// What a run would give, without a trace in counters, breakers or pauses. Not for a chain that keeps state: that
+    /// would remember the batch.
+    pub fn dry_run(&self, input: &ChainInput<'_>) -> ChainOutcome {
+        self.run_here(input, true)
+    }
+
+    fn run_here(&self, input: &ChainInput<'_>, dry: bool) -> ChainOutcome {
         TABLES.with(|tables| match tables.try_borrow_mut() {
             Ok(mut tables) => {
                 let (table, scratch) = &mut *tables;
-                let outcome = self.run_with(input, table, scratch);
+                let outcome = self.run_with(input, table, scratch, dry);
                 table.shrink(KEPT_BYTES);
                 scratch.shrink(KEPT_BYTES);
                 outcome
             }
             // A chain inside a chain does not happen; were it to, it would bring its own buffers.
-            Err(_) => self.run_with(input, &mut Table::default(), &mut Table::default()),
+            Err(_) => self.run_with(input, &mut Table::default(), &mut Table::default(), dry),
         })
     }
 
@@ -116,6 +126,7 @@ impl Chain {
         input: &ChainInput<'_>,
         table: &mut Table,
         scratch: &mut Table,
+        dry: bool,
     ) -> ChainOutcome {
         let count = input.records.len();
         let mut result = ChainResult {
@@ -126,7 +137,7 @@ impl Chain {
         if self.bindings.is_empty() || count == 0 {
             return ChainOutcome::Done(result);
         }
-        if let Err(failure) = self.run_all(input, table, scratch, &mut result) {
+        if let Err(failure) = self.run_all(input, table, scratch, dry, &mut result) {
             self.forget_state(input.partition);
             return ChainOutcome::Failed(failure);
         }
@@ -155,6 +166,7 @@ impl Chain {
         input: &ChainInput<'_>,
         table: &mut Table,
         scratch: &mut Table,
+        dry: bool,
         result: &mut ChainResult,
     ) -> Result<(), ChainFailure> {
         let Some(first) = self.bindings.first() else {
@@ -170,6 +182,7 @@ impl Chain {
                 input,
                 table,
                 tombstones: &tombstones,
+                dry,
             };
             Run::new(binding, place, batch, scratch, result).run()?;
             if input.side == Side::Produce && !result.rejected.is_empty() {

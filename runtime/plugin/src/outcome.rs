@@ -105,6 +105,8 @@ pub struct Route {
     pub partition: PartitionChoice,
     /// Layers of [`ChainResult::edits`] that the router saw: the routed copy has these and no later ones.
     pub layers: usize,
+    /// The router, as its place in the chain.
+    pub binding: usize,
 }
 
 /// One record that goes to the dead-letter topic instead of the log.

@@ -25,6 +25,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) table: &'a Table,
     /// Records that bypass filters and transforms; empty = none.
     pub(crate) tombstones: &'a [bool],
+    /// Somebody only wants to know: nothing is counted, and neither breaker nor pause hears of it.
+    pub(crate) dry: bool,
 }
 
 pub(crate) struct Run<'a> {
@@ -87,7 +89,9 @@ impl<'a> Run<'a> {
         }
         self.tally.records_in = count as u64;
         let rows = rows.as_deref();
-        let outcome = if self.binding.breaker.admit(clock::now()) {
+        let outcome = if self.batch.dry {
+            self.decide_all(rows, count)
+        } else if self.binding.breaker.admit(clock::now()) {
             let outcome = self.decide_all(rows, count);
             self.tell_breaker();
             outcome
@@ -102,9 +106,11 @@ impl<'a> Run<'a> {
         if let Some(instance) = self.instance.take() {
             self.binding.give_back(self.batch.input.partition, instance);
         }
-        self.binding
-            .counters
-            .add(&self.tally, clock::nanos_since(self.started));
+        if !self.batch.dry {
+            self.binding
+                .counters
+                .add(&self.tally, clock::nanos_since(self.started));
+        }
         self.result.plugin_nanos += self.tally.nanos;
         if !self.layer.is_empty() {
             self.result.edits.push(self.layer);
@@ -310,6 +316,7 @@ impl<'a> Run<'a> {
                 topic,
                 partition,
                 layers,
+                binding: self.place,
             }));
         if !edits.is_empty() {
             let edited = edits.edited(&codes, range.len());

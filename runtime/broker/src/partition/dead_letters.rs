@@ -63,7 +63,7 @@ pub(super) fn of_chain(
     let mut letters: Vec<Letter> = Vec::with_capacity(dead.len());
     for record in dead {
         let binding = binding(chain, record.binding)?;
-        let kind = record.kind.map_or("rejected", kind_name);
+        let kind = record.kind.map_or("rejected", FailureKind::as_str);
         let message = clipped(&record.message);
         let known = letters.last().map(|last| &last.cause);
         let known = known.filter(|cause| {
@@ -337,19 +337,6 @@ fn cause(
         kind,
         message,
     }))
-}
-
-fn kind_name(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::Trap => "trap",
-        FailureKind::Deadline => "deadline",
-        FailureKind::Memory => "memory",
-        FailureKind::OutputLimit => "output-limit",
-        FailureKind::BadOutput => "bad-output",
-        FailureKind::PluginError => "plugin-error",
-        FailureKind::BreakerOpen => "breaker-open",
-        FailureKind::Unavailable => "unavailable",
-    }
 }
 
 fn clipped(message: &str) -> String {

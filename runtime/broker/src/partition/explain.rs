@@ -231,7 +231,7 @@ impl Partition {
     }
 
     fn dry_run(&self, chain: &Chain, found: &Found, records: &Records) -> ChainOutcome {
-        chain.run(&ChainInput {
+        chain.dry_run(&ChainInput {
             topic: self.topic.name(),
             partition: self.index,
             append_time_ms: found.row.append_time,
@@ -307,7 +307,7 @@ fn fate(stored: bool, facts: &[&Fact]) -> Fate {
         true if any(&[Action::Edited]) => Fate::Edited,
         true => Fate::Kept,
         false if any(&[Action::DeadLettered]) => Fate::DeadLettered,
-        false if any(&[Action::FailedAndDropped]) => Fate::Dropped,
+        false if any(&[Action::FailedAndDropped, Action::Discarded]) => Fate::Dropped,
         // A router that moves a record takes it away as well.
         false if any(&[Action::Routed, Action::RoutedAndDropped]) => Fate::Routed,
         false if any(&[Action::Dropped]) => Fate::Dropped,
@@ -338,6 +338,7 @@ fn action_name(action: Action) -> &'static str {
         Action::DeadLettered => "dead-lettered",
         Action::FailedAndDropped => "failed, and dropped",
         Action::FailedAndPassed => "failed, and let pass",
+        Action::Discarded => "rejected, and dropped",
     }
 }
 
@@ -358,20 +359,22 @@ fn consume_steps(chain: &Chain, result: &ChainResult, place: usize) -> Vec<Step>
             });
         }
     }
-    if result.edits.of(place, result.edits.layers()).is_some() {
-        let transform = chain
-            .bindings()
-            .iter()
-            .find(|binding| binding.plugin().world() == tidegate_plugin::World::Transform);
-        steps.extend(transform.map(|binding| Step {
+    for layer in (0..result.edits.layers()).filter(|layer| result.edits.touches(*layer, place)) {
+        let binding = result.edits.binding(layer);
+        let binding = binding.and_then(|binding| chain.bindings().get(binding));
+        steps.extend(binding.map(|binding| Step {
             action: action_name(Action::Edited),
             ..step_of(binding)
         }));
     }
     let taker = result.taken_by.get(place).copied().unwrap_or(0);
     let taker = usize::from(taker).checked_sub(1);
-    if steps.is_empty()
-        && let Some(binding) = taker.and_then(|taker| chain.bindings().get(taker))
+    let failed = |binding: usize| {
+        let mut failures = result.failures.iter();
+        failures.any(|f| f.binding == binding && f.records.binary_search(&place).is_ok())
+    };
+    if let Some(taker) = taker.filter(|taker| !failed(*taker))
+        && let Some(binding) = chain.bindings().get(taker)
     {
         steps.push(Step {
             action: action_name(Action::Dropped),

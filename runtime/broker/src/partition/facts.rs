@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
-use tidegate_plugin::{Binding, ChainResult, OnError, World};
+use tidegate_plugin::{Binding, ChainResult, OnError};
 
 use super::dead_letters::Letter;
 use super::notes::{Action, Fact, Note, NotedPlugin, runs};
@@ -104,32 +104,13 @@ impl<'a> Facts<'a> {
     }
 
     fn of_edits(&mut self, result: &ChainResult) {
-        if result.edits.is_empty() {
-            return;
-        }
-        let bindings = self.source.chain.bindings();
-        let transform = |binding: &Binding| binding.plugin().world() == World::Transform;
-        let transforms: Vec<usize> = (0..bindings.len())
-            .filter(|place| {
-                bindings
-                    .get(*place)
-                    .is_some_and(|binding| transform(binding))
-            })
-            .collect();
         for layer in 0..result.edits.layers() {
-            let Some(binding) = transforms.get(layer) else {
-                self.cut = true;
-                return;
+            let Some(binding) = result.edits.binding(layer) else {
+                continue;
             };
-            let changed = |index: &usize| {
-                let (before, after) = (
-                    result.edits.of(*index, layer),
-                    result.edits.of(*index, layer + 1),
-                );
-                after.is_some() && before != after
-            };
-            let changed = (0..self.source.records.len()).filter(changed);
-            self.add((*binding, Action::Edited, "", ""), changed);
+            let records = 0..self.source.records.len();
+            let touched = records.filter(|index| result.edits.touches(layer, *index));
+            self.add((binding, Action::Edited, "", ""), touched);
         }
     }
 
@@ -142,6 +123,15 @@ impl<'a> Facts<'a> {
             }
         };
         letters.iter().for_each(|letter| tell(letter.record));
+        for rejection in &result.discarded {
+            let mut bindings = self.source.chain.bindings().iter();
+            let binding = bindings.position(|binding| binding.alias() == rejection.alias);
+            if let Some(binding) = binding {
+                tell(rejection.index);
+                let kind = (binding, Action::Discarded, "", rejection.reason.as_str());
+                self.add(kind, [rejection.index]);
+            }
+        }
         let dropped = result.failures.iter();
         dropped
             .filter(|failure| failure.policy == OnError::Drop)

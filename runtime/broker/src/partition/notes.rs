@@ -54,6 +54,8 @@ pub(super) enum Action {
     FailedAndDropped,
     /// The plugin failed, and its policy was to let the record pass.
     FailedAndPassed,
+    /// The plugin rejected it, and `tidegate.on.reject` was to let it go.
+    Discarded,
 }
 
 /// One thing that happened to some records.
@@ -79,7 +81,7 @@ impl Fact {
 }
 
 impl Action {
-    const ALL: [Action; 7] = [
+    const ALL: [Action; 8] = [
         Action::Dropped,
         Action::Edited,
         Action::Routed,
@@ -87,6 +89,7 @@ impl Action {
         Action::DeadLettered,
         Action::FailedAndDropped,
         Action::FailedAndPassed,
+        Action::Discarded,
     ];
 
     fn code(self) -> u8 {

@@ -90,7 +90,7 @@ impl Source<'_> {
             let copy = Copy {
                 record: route.record,
                 layers: route.layers,
-                binding: self.router_of(route),
+                binding: route.binding,
             };
             groups
                 .entry((&route.topic, partition))
@@ -115,15 +115,6 @@ impl Source<'_> {
             self.apply_policies(to, &copies, &failure, result, &mut routed)?;
         }
         Ok(routed)
-    }
-
-    /// The router's place in the chain.
-    fn router_of(&self, _route: &Route) -> usize {
-        let worlds = self.chain.bindings().iter();
-        let mut worlds = worlds.map(|binding| binding.plugin().world());
-        worlds
-            .position(|world| world == tidegate_plugin::World::Router)
-            .unwrap_or(0)
     }
 
     fn choose_partition(

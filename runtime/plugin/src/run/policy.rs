@@ -66,7 +66,7 @@ impl Run<'_> {
             // The broker's own want of room decides nothing about records: the client tries again.
             return Err(failure);
         }
-        if error.kind != FailureKind::BreakerOpen {
+        if error.kind != FailureKind::BreakerOpen && !self.batch.dry {
             let input = self.batch.input;
             self.binding.log(
                 input.topic,
@@ -104,8 +104,8 @@ impl Run<'_> {
                     alias: self.binding.alias().to_owned(),
                 });
             }
-            OnError::Pause => return Err(self.pause(failure)),
-            OnError::Reject | OnError::DeadLetter => return Err(failure),
+            OnError::Pause if !self.batch.dry => return Err(self.pause(failure)),
+            OnError::Pause | OnError::Reject | OnError::DeadLetter => return Err(failure),
         }
         self.result.failures.push(Failure {
             binding: self.place,
@@ -127,7 +127,9 @@ impl Run<'_> {
                 self.how_to_resume()
             ),
         );
-        self.binding.counters.failed(&error, error.message.clone());
+        if !self.batch.dry {
+            self.binding.counters.failed(&error, error.message.clone());
+        }
         ChainFailure {
             alias: alias.to_owned(),
             kind: error.kind,
@@ -144,6 +146,9 @@ impl Run<'_> {
         range: &Range<usize>,
         error: &CallError,
     ) {
+        if self.batch.dry {
+            return;
+        }
         let told = self.told(rows, range, error);
         self.binding.counters.failed(error, told);
     }
