@@ -46,6 +46,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("match", &["tidegate-sdk"]),
     ("route", &["tidegate-sdk"]),
     ("hostile", &["tidegate-sdk"]),
+    ("pick", &["tidegate-sdk"]),
+    ("tidegate-tests-languages", &["tidegate-plugin", RECORD, "tidegate-test"]),
     ("tidegate-tests-plugins", &["tidegate-plugin", RECORD]),
     ("tidegate-tests-hostile", &[]),
     ("tidegate-tests-tidy", &[]),

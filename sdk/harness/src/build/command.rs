@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{BuildError, Manifest};
+use super::{BuildError, Manifest, module};
 
 /// Directories with tools, before those of `PATH`; separated as `PATH` is.
 const TOOLS_VARIABLE: &str = "TIDEGATE_TOOLS";
@@ -120,10 +120,13 @@ impl CommandProject {
                 out.display()
             ))
         })?;
+        if module::is_module(&bytes) {
+            return module::componentize(&bytes, plugin.kind);
+        }
         match bytes.starts_with(COMPONENT_HEAD) {
             true => Ok(bytes),
             false => Err(BuildError::NotAComponent(format!(
-                "{} is not a WebAssembly component; does the build make a core module?",
+                "{} is neither a WebAssembly component nor a core module to make one of",
                 out.display()
             ))),
         }

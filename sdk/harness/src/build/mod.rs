@@ -6,6 +6,7 @@
 mod cargo;
 mod command;
 mod manifest;
+mod module;
 mod toolchain;
 
 use std::path::{Path, PathBuf};
