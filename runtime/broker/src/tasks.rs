@@ -1,4 +1,4 @@
-//! What a broker does without being asked: retention, forgetting silent producers, group timers.
+//! What a broker does without being asked: retention, forgetting silent producers, group timers, storing what plugins log.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::broker::Broker;
 use crate::clock::now_ms;
+use crate::plugins::PluginLogs;
 
 /// Groups count time in session timeouts of seconds; a tenth of one is exact enough.
 const GROUP_TICK: Duration = Duration::from_millis(50);
@@ -20,6 +21,7 @@ pub(crate) fn spawn(
 ) {
     let check = Duration::from_millis(broker.config.log_retention_check_interval_ms.max(1));
     tasks.spawn(every(check, stopping.clone(), broker.clone(), clean));
+    tasks.spawn(PluginLogs::run(broker.clone(), stopping.clone()));
     tasks.spawn(every(
         GROUP_TICK,
         stopping.clone(),

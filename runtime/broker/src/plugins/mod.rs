@@ -10,6 +10,7 @@ mod chunk;
 mod declare;
 mod facts;
 mod limits;
+mod logs;
 mod plan;
 mod prepare;
 mod report;
@@ -34,7 +35,9 @@ use std::time::Duration;
 
 use tidegate_metadata::Image;
 use tidegate_metadata::config::TopicConfig;
-use tidegate_plugin::{Binding, Digest, Engine, EngineError, EngineOptions, Limits, Plugin};
+use tidegate_plugin::{
+    Binding, BindingSpec, Digest, Engine, EngineError, EngineOptions, Limits, Plugin,
+};
 use tokio::sync::{OwnedMutexGuard, Semaphore};
 
 use crate::broker::Broker;
@@ -46,6 +49,7 @@ use self::standing::Bounds;
 use self::store::Sha;
 
 pub(crate) use self::bindings::Place;
+pub(crate) use self::logs::PluginLogs;
 pub(crate) use self::report::{BindingReport, TopicReport};
 pub(crate) use self::resume::ResumeError;
 pub(crate) use self::rollback::RollbackError;
@@ -76,6 +80,7 @@ pub(crate) struct PluginService {
     /// The configuration file's part of every topic's settings.
     defaults: BTreeMap<String, String>,
     bindings: Bindings,
+    logs: PluginLogs,
     /// Digests whose bytes are whole in the topic.
     stored: Mutex<HashSet<Sha>>,
     uploads: tokio::sync::Mutex<()>,
@@ -121,6 +126,7 @@ impl PluginService {
             ),
             defaults: config.topic_defaults.clone(),
             bindings: Bindings::default(),
+            logs: PluginLogs::new(),
             stored: Mutex::default(),
             uploads: tokio::sync::Mutex::default(),
             turn: Arc::default(),
@@ -133,6 +139,10 @@ impl PluginService {
     /// Shared with the partitions.
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    pub(crate) fn logs(&self) -> &PluginLogs {
+        &self.logs
     }
 
     pub(crate) fn max_upload_bytes(&self) -> usize {
@@ -208,7 +218,11 @@ impl PluginService {
             return Ok(binding);
         }
         let plugin = self.plugin(broker, bindings::digest(&stand.key))?;
-        let bound = self.engine.bind(&plugin, stand.key.spec(&self.limits));
+        let spec = BindingSpec {
+            log: self.logs.sink(stand),
+            ..stand.key.spec(&self.limits)
+        };
+        let bound = self.engine.bind(&plugin, spec);
         let binding = bound.map_err(|error| {
             format!(
                 "plugin `{}` in the chain of topic `{}`: {error}",

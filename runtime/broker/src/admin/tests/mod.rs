@@ -201,7 +201,13 @@ async fn status_metrics_and_errors() {
     testbed::push(&admin.broker, "f", "1", &filter()).await;
     change(
         &admin.broker,
-        set("t", &[("tidegate.produce.chain", Some("f"))]),
+        set(
+            "t",
+            &[
+                ("tidegate.produce.chain", Some("f")),
+                ("tidegate.shadow.chain", Some("f")),
+            ],
+        ),
     )
     .await
     .unwrap();
@@ -210,7 +216,11 @@ async fn status_metrics_and_errors() {
         "tidegate_store_online 1",
         "tidegate_plugin_compilations_total 1",
         r#"tidegate_topic_offsets{topic="t"} 0"#,
-        r#"tidegate_plugin_dropped_total{topic="t",side="produce",alias="f",plugin="f"} 0"#,
+        r#"tidegate_plugin_dropped_total{topic="t",side="produce",alias="f",plugin="f",version="1"} 0"#,
+        r#"tidegate_plugin_run_seconds_bucket{le="+Inf",topic="t",side="produce",alias="f",plugin="f",version="1"} 0"#,
+        r#"tidegate_plugin_breaker_state{topic="t",side="produce",alias="f",plugin="f",version="1"} 0"#,
+        r#"tidegate_plugin_shadow_records_total{topic="t",result="would_drop"} 0"#,
+        "tidegate_plugin_log_lines_lost_total 0",
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
     }

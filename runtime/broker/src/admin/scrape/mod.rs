@@ -1,5 +1,7 @@
 //! `/metrics`: what is counted as it happens, and what is asked now.
 
+mod plugins;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,17 +15,15 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
-use tidegate_plugin::{BindingStats, BreakerState};
 use tidegate_storage::StoreHealth;
 
+use self::plugins::PluginSeries;
 use super::Refused;
 use crate::broker::Broker;
-use crate::plugins::BindingReport;
 use crate::topics::Topic;
 
-/// A scrape names at most so many topics and so many bindings, in the order of their names.
+/// A scrape names at most so many topics, in the order of their names.
 const MAX_TOPICS: usize = 500;
-const MAX_BINDINGS: usize = 500;
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 pub(super) async fn metrics(State(broker): State<Arc<Broker>>) -> Result<Response, Refused> {
@@ -50,7 +50,7 @@ struct Snapshot {
     compilations: u64,
     cache_hits: u64,
     by_topic: Vec<TopicRow>,
-    bindings: Vec<(BindingReport, BindingStats)>,
+    plugins: PluginSeries,
 }
 
 #[derive(Debug)]
@@ -64,7 +64,6 @@ struct TopicRow {
 impl Snapshot {
     fn of(broker: &Broker) -> Snapshot {
         let image = broker.image();
-        let bindings = broker.plugins.bindings(broker, None, MAX_BINDINGS);
         Snapshot {
             online: matches!(broker.log.health(), StoreHealth::Online),
             topics: image.topics.len(),
@@ -78,13 +77,7 @@ impl Snapshot {
                 .take(MAX_TOPICS)
                 .map(|topic| TopicRow::of(&topic))
                 .collect(),
-            bindings: bindings
-                .into_iter()
-                .filter_map(|mut report| {
-                    let stats = report.stats.take()?;
-                    Some((report, stats))
-                })
-                .collect(),
+            plugins: PluginSeries::of(broker),
         }
     }
 }
@@ -138,7 +131,7 @@ impl Collector for Snapshot {
             self.cache_hits,
         )?;
         self.topic_gauges(&mut encoder)?;
-        self.binding_counters(&mut encoder)
+        self.plugins.encode(&mut encoder)
     }
 }
 
@@ -166,53 +159,6 @@ impl Snapshot {
             |row| row.offsets,
         )
     }
-
-    fn binding_counters(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        type Value = fn(&BindingStats) -> u64;
-        let counters: [(&str, &str, Value); 10] = [
-            ("plugin_records_in", "Records a plugin was shown", |s| {
-                s.records_in
-            }),
-            ("plugin_kept", "Records it kept", |s| s.kept),
-            ("plugin_dropped", "Records it dropped", |s| s.dropped),
-            ("plugin_rejected", "Records it rejected", |s| s.rejected),
-            ("plugin_routed", "Routes it gave", |s| s.routed),
-            ("plugin_errors", "Runs that failed", |s| s.errors),
-            ("plugin_traps", "Runs that trapped", |s| s.traps),
-            ("plugin_deadline_hits", "Runs over their deadline", |s| {
-                s.deadline_hits
-            }),
-            ("plugin_calls", "Calls into it", |s| s.calls),
-            ("plugin_nanos", "Nanoseconds in those calls", |s| s.nanos),
-        ];
-        for (name, help, value) in counters {
-            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            for (report, stats) in &self.bindings {
-                let labels = labels(report);
-                ConstCounter::new(value(stats)).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        let mut family = encoder.encode_descriptor(
-            "plugin_breaker_open",
-            "1 while the binding's circuit is open",
-            None,
-            MetricType::Gauge,
-        )?;
-        for (report, stats) in &self.bindings {
-            let open = i64::from(stats.breaker != BreakerState::Closed);
-            ConstGauge::new(open).encode(family.encode_family(&labels(report))?)?;
-        }
-        Ok(())
-    }
-}
-
-fn labels(report: &BindingReport) -> [(&'static str, &str); 4] {
-    [
-        ("topic", report.topic.as_str()),
-        ("side", report.place.name()),
-        ("alias", report.alias.as_str()),
-        ("plugin", report.plugin.as_str()),
-    ]
 }
 
 fn signed(count: usize) -> i64 {
