@@ -18,7 +18,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{get, post};
 use serde_json::json;
 
 use crate::broker::Broker;
@@ -38,7 +38,9 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router {
         )
         .route(
             "/v1/plugins/{name}/{version}",
-            put(plugins::push).delete(plugins::remove_version),
+            get(plugins::component)
+                .put(plugins::push)
+                .delete(plugins::remove_version),
         )
         .route("/v1/plugins/{name}/rollback", post(plugins::rollback))
         .route("/v1/topics/{topic}/plugins", get(topics::plugins))

@@ -7,7 +7,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tidegate_plugin::Digest;
@@ -81,6 +81,28 @@ pub(super) async fn show(
         "description_error": error,
         "bindings": bindings,
     })))
+}
+
+/// The component as it was pushed.
+pub(super) async fn component(
+    State(broker): State<Arc<Broker>>,
+    Path((name, version)): Path<(String, String)>,
+) -> Result<Response, Refused> {
+    let image = broker.image();
+    let known = image.plugins.get(&name).ok_or_else(|| unknown(&name))?;
+    let row = known.versions.get(&version).ok_or_else(|| {
+        let version: String = version.chars().take(64).collect();
+        Refused::new(
+            StatusCode::NOT_FOUND,
+            format!("plugin `{name}` has no version `{version}`"),
+        )
+    })?;
+    let bytes = broker
+        .plugins
+        .component(&broker, row.digest)
+        .await
+        .map_err(|why| Refused::new(StatusCode::SERVICE_UNAVAILABLE, why))?;
+    Ok(([(CONTENT_TYPE, "application/wasm")], bytes).into_response())
 }
 
 pub(super) async fn push(

@@ -100,23 +100,41 @@ pub(super) fn breaker(state: BreakerState) -> &'static str {
 }
 
 fn stats_of(stats: &BindingStats) -> Value {
+    let quantile = |share| {
+        let nanos = stats.latency.quantile_nanos(share);
+        nanos.map(|nanos| nanos / 1000)
+    };
     json!({
         "records_in": stats.records_in,
         "kept": stats.kept,
+        "edited": stats.edited,
         "dropped": stats.dropped,
         "rejected": stats.rejected,
         "routed": stats.routed,
+        "dead_lettered": stats.dead_lettered,
+        "passed": stats.passed,
         "errors": stats.errors,
         "calls": stats.calls,
         "nanos": stats.nanos,
+        "cpu_nanos": stats.cpu_nanos,
+        "lowered_bytes": stats.lowered_bytes,
+        // Upper bounds of the histogram's buckets; null when there was no run, or one longer than the last bound.
+        "run_us": {
+            "p50": quantile(0.5),
+            "p99": quantile(0.99),
+        },
+        "runs": stats.latency.count(),
         "traps": stats.traps,
         "deadline_hits": stats.deadline_hits,
         "memory_hits": stats.memory_hits,
         "output_hits": stats.output_hits,
+        "limit_hits": stats.limit_hits,
         "instances": stats.instances,
         "instantiations": stats.instantiations,
+        "memory_bytes": stats.memory_bytes,
         "log_dropped": stats.log_dropped,
         "breaker": breaker(stats.breaker),
+        "paused": stats.paused,
         "counters": stats.counters,
     })
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tidegate_metadata::Image;
 use tidegate_metadata::binding::{ChainEntry, ChainSpec};
 use tidegate_metadata::config::{AliasSettings, TopicConfig};
-use tidegate_plugin::{Binding, BindingSpec, Chain, Digest, Limits, OnError};
+use tidegate_plugin::{Binding, BindingSpec, Chain, Digest, Limits, OnError, Side};
 
 use super::limits;
 use super::shadow::{Gate, Shadow, ShadowCounters, ShadowReport};
@@ -109,6 +109,10 @@ impl BindKey {
                 .as_deref()
                 .and_then(|p| p.parse().ok())
                 .unwrap_or_default(),
+            side: match self.place {
+                Place::Consume => Side::Consume,
+                Place::Produce | Place::Shadow => Side::Produce,
+            },
             ..BindingSpec::default()
         }
     }

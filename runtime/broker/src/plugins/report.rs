@@ -9,7 +9,7 @@ use tidegate_plugin::{BindingStats, Digest, Plugin};
 
 use super::bindings::{Place, Stand};
 use super::shadow::ShadowReport;
-use super::{PluginService, limits};
+use super::{PluginService, limits, store};
 use crate::broker::Broker;
 
 /// One stand of a plugin in a topic's chain.
@@ -110,6 +110,19 @@ impl PluginService {
         let (service, theirs) = (broker.plugins.clone(), broker.clone());
         self.work(move || service.plugin(&theirs, Digest(digest)))
             .await
+    }
+
+    /// The component's bytes, as they were pushed. The error is a sentence.
+    pub(crate) async fn component(
+        &self,
+        broker: &Arc<Broker>,
+        digest: [u8; 32],
+    ) -> Result<Vec<u8>, String> {
+        let (theirs, max) = (broker.clone(), self.max_upload_bytes);
+        let read = tokio::task::spawn_blocking(move || store::read(&theirs, digest, max));
+        read.await
+            .map_err(|_| "the broker is shutting down".to_owned())??
+            .ok_or_else(|| "the plugin's bytes are not on this broker".to_owned())
     }
 
     fn report(&self, stand: Stand) -> BindingReport {

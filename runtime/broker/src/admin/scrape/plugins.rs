@@ -127,9 +127,11 @@ impl PluginSeries {
                 "The largest linear memory of a live instance",
                 |s| signed(s.memory_bytes),
             ),
-            ("breaker_open", "1 while the binding's circuit is not closed", |s| {
-                i64::from(s.breaker != BreakerState::Closed)
-            }),
+            (
+                "breaker_open",
+                "1 while the binding's circuit is not closed",
+                |s| i64::from(s.breaker != BreakerState::Closed),
+            ),
             (
                 "breaker_state",
                 "0 while the binding's circuit is closed, 1 half-open, 2 open",
@@ -166,10 +168,8 @@ impl PluginSeries {
         for (report, stats) in &self.bindings {
             let latency = &stats.latency;
             let bounds = Histogram::BOUNDS_NANOS.iter().map(|nanos| seconds(*nanos));
-            let buckets: Vec<(f64, u64)> = bounds
-                .chain([f64::INFINITY])
-                .zip(latency.counts)
-                .collect();
+            let buckets: Vec<(f64, u64)> =
+                bounds.chain([f64::INFINITY]).zip(latency.counts).collect();
             let labels = labels(report);
             let mut metric = family.encode_family(&labels)?;
             metric.encode_histogram::<NoLabelSet>(

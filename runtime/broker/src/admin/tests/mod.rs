@@ -46,6 +46,25 @@ impl Admin {
     }
 
     async fn ask(&self, line: &str, headers: &str, body: &[u8]) -> Answer {
+        let bytes = self.exchange(line, headers, body).await;
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, text) = text.split_once("\r\n\r\n").expect("a response");
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer {
+            status,
+            text: text.to_owned(),
+        }
+    }
+
+    /// The body of a successful answer.
+    async fn bytes(&self, path: &str) -> Vec<u8> {
+        let all = self.exchange(&format!("GET {path}"), "", b"").await;
+        assert!(all.starts_with(b"HTTP/1.1 200"));
+        let end = all.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+        all[end + 4..].to_vec()
+    }
+
+    async fn exchange(&self, line: &str, headers: &str, body: &[u8]) -> Vec<u8> {
         let mut socket = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
         let length = body.len();
         let head = format!(
@@ -57,13 +76,7 @@ impl Admin {
         let _ = socket.write_all(body).await;
         let mut bytes = Vec::new();
         let _ = socket.read_to_end(&mut bytes).await;
-        let text = String::from_utf8(bytes).unwrap();
-        let (head, text) = text.split_once("\r\n\r\n").expect("a response");
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer {
-            status,
-            text: text.to_owned(),
-        }
+        bytes
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -83,6 +96,13 @@ async fn plugins_are_pushed_listed_shown_and_removed() {
     assert_eq!(pushed.status, 201);
     assert_eq!(pushed.json()["size"], wasm.len());
     assert_eq!(admin.status("PUT /v1/plugins/f/1.0.0", &wasm).await, 201);
+    let wrong = admin.get("/v1/plugins/f/9").await;
+    assert_eq!(wrong.status, 404);
+    assert_eq!(
+        admin.bytes("/v1/plugins/f/1.0.0").await,
+        wasm,
+        "the component comes back as it was pushed"
+    );
     let other = admin
         .ask("PUT /v1/plugins/f/1.0.0", "", &testbed::router("out"))
         .await;

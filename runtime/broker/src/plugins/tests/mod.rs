@@ -1,5 +1,6 @@
 //! The service over a broker in memory, with guests written by hand.
 
+mod logs;
 mod rules;
 
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! What is refused when a topic is set up, and what is stopped when it was set up past every check.
 
 use super::*;
+use crate::plugins::testbed::guests;
 
 const SHADOW: &str = "tidegate.shadow.chain";
 const ON_ERROR: &str = "tidegate.on.error";
@@ -235,4 +236,108 @@ async fn what_breaks_a_rule_past_every_check_does_not_run() {
         .await
         .unwrap();
     eventually("the router's return", || produce_ready(&broker, "in")).await;
+}
+
+fn transform(writes: u8) -> Vec<u8> {
+    let run = "(call $untouched)";
+    guests::Guest {
+        writes,
+        ..guests::Guest::transform(run)
+    }
+    .build()
+}
+
+fn stateful() -> Vec<u8> {
+    guests::Guest {
+        state: 1,
+        ..guests::Guest::filter(guests::DEDUP)
+    }
+    .build()
+}
+
+const KEYS: u8 = 1;
+const VALUES: u8 = 2;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_a_compacted_topic_are_replaced_only_where_that_is_said() {
+    let broker = broker().await;
+    push(&broker, "rekey", "1", &transform(KEYS | VALUES)).await;
+    push(&broker, "redact", "1", &transform(VALUES)).await;
+    let compacted = |chain| [(PRODUCE, chain), ("cleanup.policy", "compact")];
+    change(&broker, create("fine", &compacted("redact")))
+        .await
+        .unwrap();
+    let why = refused(&broker, create("t", &compacted("rekey"))).await;
+    assert!(
+        why.contains("tidegate.compaction.rewrite.keys=true"),
+        "{why}"
+    );
+    // The other order.
+    change(&broker, create("t", &[(PRODUCE, "rekey")]))
+        .await
+        .unwrap();
+    let compact = [("cleanup.policy", Some("compact"))];
+    let why = refused(&broker, set("t", &compact)).await;
+    assert!(why.contains("rewrite.keys"), "{why}");
+    let allowed = [
+        compact[0],
+        ("tidegate.compaction.rewrite.keys", Some("true")),
+    ];
+    change(&broker, set("t", &allowed)).await.unwrap();
+    let taken_back = [("tidegate.compaction.rewrite.keys", None)];
+    assert!(
+        refused(&broker, set("t", &taken_back))
+            .await
+            .contains("rewrite.keys")
+    );
+    // Consumers see other keys than are stored; what is compacted stays what it was.
+    change(&broker, set("fine", &[(CONSUME, Some("rekey"))]))
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_stands_in_produce_chains_that_nobody_routes_to() {
+    let broker = broker().await;
+    push(&broker, "dedup", "1", &stateful()).await;
+    push(&broker, "r", "1", &router("out")).await;
+    change(&broker, create("t", &[])).await.unwrap();
+    for chain in [CONSUME, SHADOW] {
+        let why = refused(&broker, set("t", &[(chain, Some("dedup"))])).await;
+        assert!(why.contains("keeps state") && why.contains(chain), "{why}");
+    }
+    change(&broker, set("t", &[(PRODUCE, Some("dedup"))]))
+        .await
+        .unwrap();
+    change(&broker, create("in", &[(PRODUCE, "r")]))
+        .await
+        .unwrap();
+    let why = refused(&broker, set("out", &[(PRODUCE, Some("dedup"))])).await;
+    assert!(
+        why.contains("is a target of router `r` of topic `in`"),
+        "{why}"
+    );
+    change(&broker, set("in", &[(PRODUCE, None)]))
+        .await
+        .unwrap();
+    change(&broker, set("out", &[(PRODUCE, Some("dedup"))]))
+        .await
+        .unwrap();
+    let why = refused(&broker, set("in", &[(PRODUCE, Some("r"))])).await;
+    assert!(why.contains("keeps state (`dedup`)"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_latest_meets_the_rules_of_every_topic() {
+    let broker = broker().await;
+    push(&broker, "p", "1", &transform(VALUES)).await;
+    let compacted = [(PRODUCE, "p"), ("cleanup.policy", "compact")];
+    change(&broker, create("t", &compacted)).await.unwrap();
+    let pushed = broker
+        .plugins
+        .upload(&broker, "p", "2", Bytes::from(transform(KEYS)))
+        .await;
+    let why = pushed.unwrap_err().to_string();
+    assert!(why.contains("rewrite.keys") && why.contains("`t`"), "{why}");
+    assert_eq!(broker.image().plugins["p"].latest, "1");
 }
