@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::api::init_producer_id::ProducerIds;
 use crate::config::ServerConfig;
+use crate::fetch_sessions::FetchSessions;
 use crate::groups::Groups;
 use crate::metadata_log::MetadataLog;
 use crate::metrics::Metrics;
@@ -25,6 +26,7 @@ pub(crate) struct Broker {
     pub(crate) plugins: Arc<PluginService>,
     pub(crate) groups: Groups,
     pub(crate) producer_ids: ProducerIds,
+    pub(crate) fetch_sessions: FetchSessions,
     pub(crate) metrics: Arc<Metrics>,
     /// Bytes of request frames in memory at once; a connection waits for its share before it reads a frame.
     pub(crate) request_memory: Arc<Semaphore>,

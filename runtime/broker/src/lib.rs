@@ -11,6 +11,7 @@ mod clock;
 pub mod config;
 mod connection;
 mod dispatch;
+mod fetch_sessions;
 mod groups;
 mod metadata_log;
 mod metrics;

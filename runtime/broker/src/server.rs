@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use crate::admissions::{Admissions, Admitted};
 use crate::broker::{Broker, follow_image};
 use crate::config::{HostPort, ServerConfig};
+use crate::fetch_sessions::FetchSessions;
 use crate::groups::Groups;
 use crate::metadata_log::{LocalMetadata, ProposeError};
 use crate::metrics::Metrics;
@@ -221,6 +222,7 @@ pub(crate) fn assemble(config: ServerConfig, stores: Stores) -> Result<Arc<Broke
         request_memory: Arc::new(Semaphore::new(memory.min(Semaphore::MAX_PERMITS))),
         groups: Groups::new(&config),
         producer_ids: Default::default(),
+        fetch_sessions: FetchSessions::new(config.max_fetch_sessions),
         metrics: Arc::new(Metrics::new()),
         metadata: Arc::new(metadata),
         log,

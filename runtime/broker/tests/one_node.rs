@@ -6,6 +6,7 @@ use kafka_protocol::messages::alter_partition_reassignments_request::{
 };
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
@@ -18,7 +19,7 @@ use kafka_protocol::messages::offset_for_leader_epoch_request::{
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
     AlterPartitionReassignmentsRequest, BrokerId, CreateTopicsRequest, DescribeLogDirsRequest,
-    DescribeProducersRequest, ElectLeadersRequest, GroupId, InitProducerIdRequest,
+    DescribeProducersRequest, ElectLeadersRequest, FetchRequest, GroupId, InitProducerIdRequest,
     ListPartitionReassignmentsRequest, OffsetCommitRequest, OffsetDeleteRequest,
     OffsetForLeaderEpochRequest, ProduceRequest, TopicName, describe_producers_request,
     elect_leaders_request,
@@ -250,4 +251,52 @@ async fn offsets_of_an_idle_group_are_deleted() {
     let mut unknown = delete("t", &[0]);
     unknown.group_id = GroupId(StrBytes::from_static_str("none"));
     assert_eq!(client.call(0, &unknown).await.error_code, 69);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_session_tells_what_changed() {
+    let mut client = with_topic().await;
+    let poll = |id: i32, epoch: i32, partitions: &[(i32, i64)]| {
+        let partition = |&(index, offset): &(i32, i64)| {
+            FetchPartition::default()
+                .with_partition(index)
+                .with_fetch_offset(offset)
+                .with_partition_max_bytes(1 << 20)
+        };
+        let topic = FetchTopic::default()
+            .with_topic(name("t"))
+            .with_partitions(partitions.iter().map(partition).collect());
+        let topics = match partitions.is_empty() {
+            true => vec![],
+            false => vec![topic],
+        };
+        FetchRequest::default()
+            .with_replica_id(BrokerId(-1))
+            .with_max_wait_ms(10_000)
+            .with_min_bytes(0)
+            .with_max_bytes(1 << 20)
+            .with_session_id(id)
+            .with_session_epoch(epoch)
+            .with_topics(topics)
+    };
+    for version in 7..=12 {
+        let first = client.call(version, &poll(0, 0, &[(0, 0), (1, 0)])).await;
+        let id = first.session_id;
+        assert!(id > 0 && first.error_code == 0);
+        assert_eq!(first.responses[0].partitions.len(), 2);
+        let end = first.responses[0].partitions[0].high_watermark;
+        let caught_up = client.call(version, &poll(id, 1, &[(0, end)])).await;
+        assert_eq!(caught_up.session_id, id);
+        assert!(caught_up.responses.is_empty(), "{version}: {caught_up:?}");
+        produce(&mut client, batch(None, &["a"])).await;
+        let news = client.call(version, &poll(id, 2, &[])).await;
+        let told = &news.responses[0].partitions;
+        assert_eq!((told.len(), told[0].partition_index), (1, 0));
+        assert!(!told[0].records.as_ref().unwrap().is_empty());
+        let lost = client.call(version, &poll(id, 2, &[])).await;
+        assert_eq!((lost.error_code, lost.responses.len()), (71, 0));
+        let ended = client.call(version, &poll(id, -1, &[(1, 0)])).await;
+        assert_eq!((ended.error_code, ended.session_id), (0, 0));
+        assert_eq!(client.call(version, &poll(id, 3, &[])).await.error_code, 70);
+    }
 }

@@ -1,7 +1,7 @@
 //! Fetch (key 1), versions 4 to 18: long polls, byte limits, topic ids from 13 on, and the gap marker on every
 //! response that ends in a hole (stream semantics, "Consume path" and "The gap marker").
 //!
-//! Sessions are answered with id 0, which is always legal (KIP-227). Not served: followers.
+//! Sessions (KIP-227) are `fetch_sessions.rs`. Not served: followers.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -54,14 +54,18 @@ impl KafkaApi for Fetch {
             mode: broker.config.gap_mode(client_id),
             connection: context.connection.clone(),
         };
-        let mut poll = Poll::new(broker, version, gaps, &request);
+        let asked = match broker.fetch_sessions.open(version, &request) {
+            Ok(asked) => asked,
+            Err(code) => return FetchResponse::default().with_error_code(code.code()),
+        };
+        let mut poll = Poll::new(broker, version, gaps, &request, &asked.topics);
         poll.run().await;
         for slot in poll.slots() {
             broker
                 .metrics
                 .fetched(slot.cursor.records, slot.cursor.bytes);
         }
-        poll.respond()
+        asked.answer(poll.respond())
     }
 }
 
@@ -91,10 +95,15 @@ struct Slot {
 }
 
 impl Poll {
-    fn new(broker: &Broker, version: i16, gaps: Gaps, request: &FetchRequest) -> Poll {
+    fn new(
+        broker: &Broker,
+        version: i16,
+        gaps: Gaps,
+        request: &FetchRequest,
+        topics: &[FetchTopic],
+    ) -> Poll {
         let wait = u64::from(request.max_wait_ms.max(0).unsigned_abs()).min(MAX_WAIT_MS);
-        let topics = request
-            .topics
+        let topics = topics
             .iter()
             .map(|wanted| {
                 let topic = match version >= TOPIC_IDS {

@@ -42,6 +42,8 @@ static KEYS: &[OwnKey] = keys![
         "Listeners of these names are for Kafka's controllers and are not opened.";
     "listener.security.protocol.map", List, "", Check::Any,
         "What protocol each listener name means; only PLAINTEXT is served.";
+    "max.incremental.fetch.session.cache.slots", Int, "1000", Check::AtLeast(0),
+        "The most fetch sessions that are remembered; a client without one sends its whole list of partitions with each poll.";
     "max.connections.per.ip", Int, "2147483647", Check::AtLeast(1),
         "The most connections from one address at one time.";
     "producer.id.expiration.ms", Int, "86400000", Check::AtLeast(1),

@@ -64,6 +64,7 @@ pub struct ServerConfig {
     pub queued_request_bytes: usize,
     pub max_connections: usize,
     pub max_connections_per_ip: usize,
+    pub max_fetch_sessions: usize,
     /// A connection without a request for this long is closed; `u64::MAX` is never.
     pub connections_max_idle_ms: u64,
 

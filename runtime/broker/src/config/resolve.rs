@@ -79,6 +79,7 @@ fn resolve(layers: Vec<Layer>, options: &ServeOptions) -> Result<ServerConfig, C
         queued_request_bytes: values.queued_request_bytes(socket_request_max_bytes)?,
         max_connections: values.number("max.connections")?,
         max_connections_per_ip: values.number("max.connections.per.ip")?,
+        max_fetch_sessions: values.number("max.incremental.fetch.session.cache.slots")?,
         connections_max_idle_ms: u64::try_from(values.number::<i64>("connections.max.idle.ms")?)
             .unwrap_or(u64::MAX),
         offsets_topic_partitions: values.number("offsets.topic.num.partitions")?,
