@@ -6,7 +6,7 @@ TIDEGATE := $(CARGO_TARGET_DIR)/release/tidegate
 PYTHON := python3
 PLUGINS := match route
 
-.PHONY: help setup build plugins hostile test test-rust test-plugins test-clients test-faults test-hostile examples demo bench check fix clean
+.PHONY: help setup build plugins hostile test test-rust test-plugins test-clients test-faults test-hostile examples demo bench bench-hostile check fix clean
 
 help:
 	@echo 'make demo      real flights through a filter and a router, counts checked'
@@ -65,6 +65,10 @@ examples: plugins
 # In the release profile, which is built already; the whole takes about ten minutes and wants a quiet machine.
 bench: plugins
 	cargo bench --locked --profile release --workspace --bench records --bench append --bench engine --bench guests
+
+# How far past its deadline a plugin is cut off, and what a neighbour's requests take meanwhile.
+bench-hostile: plugins hostile
+	@$(PYTHON) -u tests/hostile/bench.py
 
 # Only reads.
 check: setup

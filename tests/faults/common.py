@@ -14,7 +14,7 @@ MATCH = {"tidegate.plugin.match.field": "value", "tidegate.plugin.match.op": "co
 
 
 def create(bootstrap, name, partitions=1, configs=None):
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
     admin.create_topics([NewTopic(name, partitions, 1, config=configs or {})])[name].result(30)
 
 

@@ -38,7 +38,6 @@ pub(crate) fn shapes() -> Vec<Shape> {
             started("(start $s) (func $s (loop $ever (br $ever)))", 2),
         ),
         ("memory-above-the-limit", started("", 1100)),
-        ("table-above-the-limit", started("(table 15000 funcref)", 2)),
         (
             "table-above-any-limit",
             started("(table 1000000 funcref)", 2),

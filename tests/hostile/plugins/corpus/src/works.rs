@@ -9,6 +9,7 @@ pub(crate) fn shapes() -> Vec<Shape> {
         ("grow-to-the-limit", grow_to_the_limit()),
         ("slow-start", slow_start()),
         ("large-data", large_data()),
+        ("large-table", large_table()),
         ("log-flood", log_flood()),
         ("long-log-line", long_log_line()),
         ("control-characters-in-log", control_characters_in_log()),
@@ -54,6 +55,15 @@ fn large_data() -> Vec<u8> {
     Guest {
         pages: 130,
         extra: format!("(data (i32.const 131072) \"{data}\")"),
+        ..Guest::filter(BY_VALUE)
+    }
+    .build()
+}
+
+/// Begins with more elements than a table may be grown to.
+fn large_table() -> Vec<u8> {
+    Guest {
+        extra: "(table 15000 funcref)".into(),
         ..Guest::filter(BY_VALUE)
     }
     .build()
