@@ -17,7 +17,6 @@ use crate::topics::TopicSettings;
 
 use super::admission::Queued;
 use super::append::{ProduceFailure, RecordError};
-use super::dead_letters::Of;
 use super::routes::Source;
 use super::{PartitionEnv, dead_letters, facts, stored_form};
 
@@ -198,7 +197,7 @@ pub(super) fn finish(
     mut result: ChainResult,
 ) -> Result<Processed, ProduceFailure> {
     let routed = source.route(&mut result)?;
-    let mut letters = dead_letters::of_chain(source.topic, source.chain, &result.dead, Of::Source)?;
+    let mut letters = dead_letters::of_chain(source.topic, source.chain, &result.dead)?;
     letters.extend(routed.letters.iter().cloned());
     // The order in which their offsets rise, whoever gave them up.
     letters.sort_by_key(|letter| letter.record);

@@ -37,8 +37,8 @@ pub(super) struct Cause {
     /// The dead-letter topic.
     pub(super) topic: String,
     pub(super) alias: String,
-    /// The binding's place in the source's chain; none for one of a target's chain.
-    pub(super) binding: Option<usize>,
+    /// The binding's place in the chain.
+    pub(super) binding: usize,
     /// `sha256:` and hexadecimal digits.
     pub(super) digest: String,
     /// `tidegate.error.kind`
@@ -46,19 +46,11 @@ pub(super) struct Cause {
     pub(super) message: String,
 }
 
-/// Whose chain gave records up.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Of {
-    Source,
-    Target,
-}
-
-/// The dead letters of a chain of `topic`, in the indices of the batch that it saw.
+/// The records that the chain of `topic` gave up.
 pub(super) fn of_chain(
     topic: &TopicSettings,
     chain: &Chain,
     dead: &[DeadRecord],
-    of: Of,
 ) -> Result<Vec<Letter>, ProduceFailure> {
     let mut letters: Vec<Letter> = Vec::with_capacity(dead.len());
     for record in dead {
@@ -71,10 +63,7 @@ pub(super) fn of_chain(
         });
         let cause = match known {
             Some(cause) => cause.clone(),
-            None => {
-                let place = (of == Of::Source).then_some(record.binding);
-                cause(topic, binding, place, kind, message)?
-            }
+            None => cause(topic, binding, record.binding, kind, message)?,
         };
         letters.push(Letter {
             record: record.index,
@@ -93,7 +82,7 @@ pub(super) fn of_router(
     reason: &str,
 ) -> Result<Vec<Letter>, ProduceFailure> {
     let binding = binding(chain, router)?;
-    let cause = cause(topic, binding, Some(router), "rejected", clipped(reason))?;
+    let cause = cause(topic, binding, router, "rejected", clipped(reason))?;
     let letter = |record: &usize| Letter {
         record: *record,
         cause: cause.clone(),
@@ -312,7 +301,7 @@ fn binding(chain: &Chain, place: usize) -> Result<&Arc<Binding>, ProduceFailure>
 fn cause(
     topic: &TopicSettings,
     binding: &Binding,
-    place: Option<usize>,
+    place: usize,
     kind: &'static str,
     message: String,
 ) -> Result<Arc<Cause>, ProduceFailure> {

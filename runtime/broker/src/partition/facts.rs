@@ -71,17 +71,10 @@ impl<'a> Facts<'a> {
     fn of_letters(&mut self, letters: &[Letter]) {
         for letter in letters {
             let cause = &letter.cause;
-            // Those of a target's chain are part of the route's fate.
-            if let Some(binding) = cause.binding {
-                let reason = format!("{}: {}", cause.kind, cause.message);
-                let kind = (
-                    binding,
-                    Action::DeadLettered,
-                    cause.topic.as_str(),
-                    reason.as_str(),
-                );
-                self.add(kind, [letter.record]);
-            }
+            let reason = format!("{}: {}", cause.kind, cause.message);
+            let (topic, reason) = (cause.topic.as_str(), reason.as_str());
+            let kind = (cause.binding, Action::DeadLettered, topic, reason);
+            self.add(kind, [letter.record]);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Copies of records for other topics: one dense batch for each target partition, in source order, after the target's own
 //! chain and checks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_plugin::{Chain, ChainResult, OnError, PartitionChoice, Route};
 use tidegate_protocol::error::ErrorCode;
@@ -15,7 +15,7 @@ use crate::topics::{ChainSlot, Topic, TopicSettings};
 use super::PartitionEnv;
 use super::append::ProduceFailure;
 use super::chain_run::{internal, limits, record_error, refuse_rejected, run};
-use super::dead_letters::{self, Letter, Of};
+use super::dead_letters::{self, Letter};
 use super::stored_form::{edit_of, stored_codec};
 
 /// A batch whose records are on their way to several places.
@@ -33,7 +33,7 @@ pub(super) struct Source<'a> {
 #[derive(Default)]
 pub(super) struct Routed {
     pub(super) parts: Vec<AppendPart>,
-    /// Records that a target refused, or that its chain gave up.
+    /// Records that a target refused, under a router whose policy is `dead-letter`.
     pub(super) letters: Vec<Letter>,
     pub(super) ends: Vec<RouteEnd>,
 }
@@ -70,7 +70,28 @@ struct Copy {
 type Refusal = (Vec<Copy>, ProduceFailure);
 
 impl Source<'_> {
+    /// Makes the copies that the chain asked for. A record that becomes a dead letter on the way gets none at all: whoever
+    /// sends it again sends it everywhere, so the others are made once more without it.
     pub(super) fn route(&self, result: &mut ChainResult) -> Result<Routed, ProduceFailure> {
+        let (mut letters, mut ends) = (Vec::new(), Vec::new());
+        loop {
+            let mut routed = self.attempt(result)?;
+            let dead = routed.letters.iter().map(|letter| letter.record).collect();
+            let dead: BTreeSet<usize> = dead;
+            if dead.is_empty() {
+                routed.letters = letters;
+                routed.ends.extend(ends);
+                return Ok(routed);
+            }
+            result.routes.retain(|route| !dead.contains(&route.record));
+            leave(dead, result);
+            letters.append(&mut routed.letters);
+            let refused = |end: &RouteEnd| matches!(end.fate, RouteFate::Refused(..));
+            ends.extend(routed.ends.into_iter().filter(refused));
+        }
+    }
+
+    fn attempt(&self, result: &mut ChainResult) -> Result<Routed, ProduceFailure> {
         let mut routed = Routed::default();
         if result.routes.is_empty() {
             return Ok(routed);
@@ -168,13 +189,13 @@ impl Source<'_> {
                     });
                 }
                 OnError::Pass => self.stay(binding, &records, result),
-                OnError::Drop => leave(&records, result),
+                OnError::Drop => leave(records.iter().copied(), result),
                 OnError::DeadLetter => {
                     let reason = format!("{to} refused it: {}", failure.message);
                     routed.letters.extend(dead_letters::of_router(
                         self.topic, self.chain, binding, &records, &reason,
                     )?);
-                    leave(&records, result);
+                    leave(records.iter().copied(), result);
                 }
             }
             routed.ends.push(RouteEnd {
@@ -205,12 +226,13 @@ impl Source<'_> {
     }
 }
 
-fn leave(records: &[usize], result: &mut ChainResult) {
-    for &record in records {
+fn leave(records: impl IntoIterator<Item = usize>, result: &mut ChainResult) {
+    for record in records {
         if let Some(keep) = result.keep.get_mut(record) {
             *keep = false;
         }
     }
+    result.all_kept = false;
 }
 
 struct Delivery<'a> {
@@ -226,7 +248,6 @@ struct Taken {
     part: Option<AppendPart>,
     /// Places among the copies of those that the target's chain did not keep.
     given_up: Vec<usize>,
-    letters: Vec<Letter>,
 }
 
 impl Delivery<'_> {
@@ -260,7 +281,6 @@ impl Delivery<'_> {
 
     fn book(&self, copies: &[Copy], taken: Taken, routed: &mut Routed) {
         routed.parts.extend(taken.part);
-        routed.letters.extend(taken.letters);
         let mut ends: BTreeMap<(usize, bool), Vec<usize>> = BTreeMap::new();
         let mut given_up = taken.given_up.into_iter().peekable();
         for (place, copy) in copies.iter().enumerate() {
@@ -380,10 +400,7 @@ impl Delivery<'_> {
         let result = run(chain, settings, &config, self.partition, now_ms, &records)?;
         let of_client = |place: usize| copies.get(place).map_or(place, |copy| copy.record);
         refuse_rejected(&result, of_client)?;
-        let mut letters = dead_letters::of_chain(settings, chain, &result.dead, Of::Target)?;
-        for letter in &mut letters {
-            letter.record = of_client(letter.record);
-        }
+        refuse_dead(settings.name(), &result, of_client)?;
         if result.all_kept {
             return Ok((Some(batch), Taken::default()));
         }
@@ -392,7 +409,6 @@ impl Delivery<'_> {
         let taken = Taken {
             part: None,
             given_up,
-            letters,
         };
         if kept.is_empty() {
             return Ok((None, taken));
@@ -412,6 +428,26 @@ impl Delivery<'_> {
             taken,
         ))
     }
+}
+
+/// What a target's own policy would send to its dead-letter topic is refused instead: the routing binding decides (rule
+/// 22), and only a letter from the source knows the record's offset.
+fn refuse_dead(
+    target: &str,
+    result: &ChainResult,
+    of_client: impl Fn(usize) -> usize,
+) -> Result<(), ProduceFailure> {
+    let Some(first) = result.dead.first() else {
+        return Ok(());
+    };
+    let dead = result.dead.iter();
+    Err(ProduceFailure {
+        code: ErrorCode::InvalidRecord,
+        message: format!("{target}: {}", first.message),
+        records: dead
+            .map(|dead| record_error(of_client(dead.index), &dead.message))
+            .collect(),
+    })
 }
 
 /// A batch under construction that never grows beyond what the broker would open again.

@@ -1,12 +1,15 @@
 //! A partition against independent models: what stream semantics promise of produces and of fetches.
 
 mod dead_letters;
+mod explain;
 mod faults;
 mod model;
+mod policies;
 mod produce;
 mod read;
 mod routes;
 mod sequences;
+mod state;
 mod world;
 
 use proptest::prelude::ProptestConfig;

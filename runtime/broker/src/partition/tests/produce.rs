@@ -11,7 +11,7 @@ use tidegate_record::{Batch, Codec, HEADER_LEN, Producer};
 use tokio::sync::oneshot;
 
 use super::model::{Sent, Sequences, Verdict, wrap};
-use super::world::{self, World, batch, checked, filter, records};
+use super::world::{self, World, batch, checked, filter, joined, records, transform};
 use crate::partition::{Acks, ProduceOutcome};
 
 /// Some producer ids of the broker, and none.
@@ -35,7 +35,7 @@ enum Step {
         acks: Acks,
         codec: Codec,
     },
-    /// Binds or unbinds the filter, between two batches.
+    /// Binds or unbinds a filter and a transform, between two batches.
     Bind(bool),
 }
 
@@ -50,9 +50,15 @@ struct Round {
     restart: bool,
 }
 
-/// What the filter says of each record: `k`eep, `d`rop or `r`eject.
+/// What the chain says of each record: `k`eep, `d`rop, `r`eject, `e`dit or set to `n`ull.
 fn verdicts() -> impl Strategy<Value = Vec<u8>> {
-    let mixed = prop::collection::vec(prop_oneof![6 => Just(b'k'), 4 => Just(b'd')], 1..6);
+    let mixed = prop_oneof![
+        6 => Just(b'k'),
+        4 => Just(b'd'),
+        2 => Just(b'e'),
+        1 => Just(b'n'),
+    ];
+    let mixed = prop::collection::vec(mixed, 1..6);
     let rejected = prop::collection::vec(prop_oneof![Just(b'k'), Just(b'd'), Just(b'r')], 1..5);
     let dropped = (1usize..4).prop_map(|count| vec![b'd'; count]);
     let kept = (1usize..4).prop_map(|count| vec![b'k'; count]);
@@ -141,7 +147,7 @@ impl Run {
     fn new(start: i32) -> Run {
         Run {
             world: World::new(&[("t", 1, &[])], world::one_by_one()),
-            filter: filter(),
+            filter: joined(&[filter(), transform()]),
             bound: false,
             model: Sequences::default(),
             history: Vec::new(),
@@ -390,7 +396,12 @@ impl Expected {
             .into_iter()
             .map(|(at, value)| (base + at, value));
         placed
-            .filter(|(_, value)| !self.filtered || value[0] == b'k')
+            .filter_map(|(at, value)| match (self.filtered, value[0]) {
+                (true, b'd') => None,
+                (true, b'e') => Some((at, b"E".to_vec())),
+                (true, b'n') => Some((at, Vec::new())),
+                _ => Some((at, value)),
+            })
             .collect()
     }
 
@@ -415,7 +426,9 @@ impl Expected {
         prop_assert_eq!(header.producer_id, original.producer_id);
         prop_assert_eq!(header.producer_epoch, original.producer_epoch);
         prop_assert_eq!(header.base_sequence, original.base_sequence);
-        if survivors.len() == self.batch.record_count() {
+        if survivors.len() == records(self.batch.bytes()).len()
+            && survivors.iter().all(|(_, value)| value.len() > 1)
+        {
             // Base offset and leader epoch are the broker's; between and behind them nothing was touched.
             let same =
                 |range: std::ops::Range<usize>| bytes[range.clone()] == self.batch.bytes()[range];

@@ -4,10 +4,14 @@
 use std::collections::HashMap;
 
 use proptest::prelude::*;
+use tidegate_plugin::{BindingSpec, OnError};
 use tidegate_record::{Batch, BatchBuilder, Codec, Offset, Producer, RecordParts, gap};
 use tidegate_storage::LogOptions;
 
-use super::world::{TIMESTAMP, World, batch, filter, in_groups, records};
+use super::world::{
+    TIMESTAMP, World, batch, filter, filter_under, growing, in_groups, joined, records, spec,
+    transform,
+};
 use crate::config::GapMode;
 use crate::partition::{Acks, Cursor, ReadFailure};
 
@@ -37,6 +41,7 @@ fn piece() -> impl Strategy<Value = Piece> {
         3 => Just(None),
         3 => Just(Some(b'k')),
         1 => Just(Some(b'd')),
+        1 => Just(Some(b'e')),
     ];
     let codec = prop_oneof![3 => Just(Codec::None), 1 => Just(Codec::Lz4)];
     let dropped = (1usize..6).prop_map(|count| Piece::Records(vec![None; count], Codec::None));
@@ -124,7 +129,7 @@ impl Stage {
         stage.world.log_barrier();
         stage
             .world
-            .bind("t", None, scene.consume_chain.then(filter).as_ref());
+            .bind("t", None, scene.consume_chain.then(transform).as_ref());
         stage
     }
 
@@ -152,7 +157,11 @@ impl Stage {
     fn visible(&self, from: Offset) -> Vec<(Offset, Vec<u8>)> {
         let all = self.log.iter().flat_map(|known| &known.records);
         let visible = all.filter(|(at, value)| *at >= from && !(self.chain && value[0] == b'd'));
-        visible.cloned().collect()
+        let seen = |(at, value): &(Offset, Vec<u8>)| match (self.chain, value[0]) {
+            (true, b'e') => (*at, b"E".to_vec()),
+            _ => (*at, value.clone()),
+        };
+        visible.map(seen).collect()
     }
 
     fn known(&self, offset: Offset) -> &Known {
@@ -167,7 +176,7 @@ fn value(at: Offset, kind: Option<u8>) -> Option<Vec<u8>> {
     Some([&[kind?, b'x'][..], at.to_string().as_bytes()].concat())
 }
 
-fn sparse(values: &[(Offset, Option<Vec<u8>>)], codec: Codec) -> Batch {
+pub(crate) fn sparse(values: &[(Offset, Option<Vec<u8>>)], codec: Codec) -> Batch {
     let mut builder = BatchBuilder::new(codec);
     builder.last_offset_delta = Some(i32::try_from(values.len()).expect("few") - 1);
     for (delta, (_, value)) in (0..).zip(values) {
@@ -396,13 +405,109 @@ fn a_chain_that_fails_stops_its_consumers_right_before_the_record() {
 }
 
 #[test]
+fn a_chain_that_stopped_is_not_run_again_until_somebody_says_so() {
+    let world = World::new(&[("t", 1, &[])], in_groups());
+    let values: Vec<_> = b"kktk".iter().map(|kind| vec![*kind]).collect();
+    world
+        .produce(&batch(Producer::default(), Codec::Zstd, &values), Acks::All)
+        .expect("stored");
+    let chain = filter();
+    world.bind("t", None, Some(&chain));
+    let partition = world.partition("t", 0);
+    let calls = || chain.bindings()[0].stats().calls;
+    let fetch = |from| {
+        let mut cursor = Cursor::new(from, from);
+        let more = world.block_on(partition.scan(&mut cursor, 4, 1 << 20, true));
+        let batches = cursor.finish(GapMode::Marker).batches;
+        let found = batches.iter().flat_map(records);
+        let found = found.filter(|(offset, _)| *offset >= from);
+        more.map(|_| found.collect::<Vec<_>>())
+    };
+    // Everything before the record that breaks the chain, then the failure, however often they ask.
+    let before = [(0, b"k".to_vec()), (1, b"k".to_vec())];
+    assert_eq!(fetch(0).expect("what stands before"), before);
+    let after_first = calls();
+    for _ in 0..3 {
+        assert_eq!(fetch(0).expect("what stands before"), before);
+        assert!(matches!(fetch(2), Err(ReadFailure::Chain(_))));
+    }
+    assert_eq!(calls(), after_first);
+
+    partition.resume_chain();
+    assert!(matches!(fetch(2), Err(ReadFailure::Chain(_))));
+    let after_resume = calls();
+    assert!(after_resume > after_first);
+    assert!(matches!(fetch(2), Err(ReadFailure::Chain(_))));
+    assert_eq!(calls(), after_resume);
+
+    // Another binding has its own try.
+    let lenient = filter_under(BindingSpec {
+        on_error: OnError::Drop,
+        ..spec("guest")
+    });
+    world.bind("t", None, Some(&lenient));
+    assert_eq!(fetch(2).expect("it goes on"), [(3, b"k".to_vec())]);
+}
+
+#[test]
+fn a_pause_on_the_way_to_consumers_ends_with_a_resume() {
+    let world = World::new(&[("t", 1, &[])], in_groups());
+    for values in ["kt", "k"] {
+        let values: Vec<_> = values.bytes().map(|kind| vec![kind]).collect();
+        world
+            .produce(&batch(Producer::default(), Codec::None, &values), Acks::All)
+            .expect("stored");
+    }
+    let chain = filter_under(BindingSpec {
+        on_error: OnError::Pause,
+        ..spec("guest")
+    });
+    world.bind("t", None, Some(&chain));
+    let partition = world.partition("t", 0);
+    let fetch = |from| {
+        let mut cursor = Cursor::new(from, from);
+        let more = world.block_on(partition.scan(&mut cursor, 3, 1 << 20, true));
+        more.map(|_| cursor.records)
+    };
+    assert!(matches!(fetch(1), Err(ReadFailure::Chain(_))));
+    // Paused is the binding, not the batch.
+    assert!(matches!(fetch(2), Err(ReadFailure::Chain(_))));
+    chain.bindings()[0].resume();
+    partition.resume_chain();
+    assert_eq!(fetch(2).expect("good records pass"), 1);
+}
+
+/// Rule 17: what plugins made larger than the fetch asks for is sent whole, one batch at a time.
+#[test]
+fn a_batch_that_grew_on_its_way_is_sent_whole() {
+    let world = World::new(&[("t", 1, &[])], in_groups());
+    let sent = batch(
+        Producer::default(),
+        Codec::None,
+        &[b"x".to_vec(), b"y".to_vec()],
+    );
+    for _ in 0..2 {
+        world.produce(&sent, Acks::All).expect("stored");
+    }
+    world.bind("t", None, Some(&growing()));
+    let partition = world.partition("t", 0);
+    let mut cursor = Cursor::new(0, 0);
+    let more = world.block_on(partition.scan(&mut cursor, 4, 150, true));
+    assert!(matches!(more, Ok(false)), "{more:?}");
+    let batches = cursor.finish(GapMode::Marker).batches;
+    assert_eq!(batches.len(), 1);
+    assert!(batches[0].len() > 1000);
+    assert_eq!(records(&batches[0]).len(), 2);
+}
+
+#[test]
 fn a_second_consumer_of_a_chain_costs_no_call() {
     let world = World::new(&[("t", 1, &[])], in_groups());
-    let values: Vec<_> = b"kdkd".iter().map(|kind| vec![*kind]).collect();
+    let values: Vec<_> = b"kded".iter().map(|kind| vec![*kind]).collect();
     world
         .produce(&batch(Producer::default(), Codec::Lz4, &values), Acks::All)
         .expect("stored");
-    let chain = filter();
+    let chain = joined(&[filter(), transform()]);
     world.bind("t", None, Some(&chain));
     let partition = world.partition("t", 0);
     let read = || {
@@ -412,7 +517,13 @@ fn a_second_consumer_of_a_chain_costs_no_call() {
             .expect("reads");
         cursor.finish(GapMode::Marker).batches
     };
-    let calls = || chain.bindings()[0].stats().calls;
+    let calls = || {
+        chain
+            .bindings()
+            .iter()
+            .map(|b| b.stats().calls)
+            .sum::<u64>()
+    };
     let first = read();
     let after_first = calls();
     assert_eq!(records(&first[0]).len(), 2);

@@ -353,8 +353,7 @@ fn engine() -> Engine {
 
 /// Looks at the first byte of each value: `d`rop, `r`eject, `t`rap; anything else stays.
 pub(crate) fn filter() -> Chain {
-    static WASM: OnceLock<Vec<u8>> = OnceLock::new();
-    chain(WASM.get_or_init(|| guests::Guest::filter(guests::BY_VALUE).build()))
+    filter_under(spec("guest"))
 }
 
 /// Routes every record to `out` by key, and keeps it.
@@ -373,8 +372,64 @@ pub(crate) fn router_under(on_error: OnError) -> Chain {
     chain_of(wasm, spec)
 }
 
-fn chain(wasm: &[u8]) -> Chain {
-    chain_of(wasm, spec("guest"))
+/// Looks at the first byte of each value: `d`rop, `r`eject, `t`rap; `e` gets the value `E`, `n` no value.
+pub(crate) fn transform() -> Chain {
+    transform_under(spec("editor"))
+}
+
+pub(crate) fn transform_under(spec: BindingSpec) -> Chain {
+    static WASM: OnceLock<Vec<u8>> = OnceLock::new();
+    let wasm = WASM.get_or_init(|| guests::Guest::transform(guests::EDIT_BY_VALUE).build());
+    chain_of(wasm, spec)
+}
+
+/// Gives every record a value of a thousand bytes.
+pub(crate) fn growing() -> Chain {
+    static WASM: OnceLock<Vec<u8>> = OnceLock::new();
+    let wasm = WASM.get_or_init(|| guests::Guest::transform(GROW).build());
+    chain_of(wasm, spec("grower"))
+}
+
+const GROW: &str = "
+    (local $n i32) (local $i i32) (local $offsets i32) (local $data i32)
+    (local.set $n (i32.load offset=48 (local.get $batch)))
+    (local.set $offsets (call $words (i32.add (local.get $n) (i32.const 1))))
+    (local.set $data (call $words (i32.mul (local.get $n) (i32.const 250))))
+    (block $done (loop $next
+        (i32.store (i32.add (local.get $offsets) (i32.shl (local.get $i) (i32.const 2)))
+            (i32.mul (local.get $i) (i32.const 1000)))
+        (br_if $done (i32.ge_u (local.get $i) (local.get $n)))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br $next)))
+    (memory.fill (local.get $data) (i32.const 71) (i32.mul (local.get $n) (i32.const 1000)))
+    (drop (call $untouched))
+    (i32.store8 (i32.const 1080) (i32.const 1))
+    (i32.store (i32.const 1092) (local.get $offsets))
+    (i32.store (i32.const 1096) (i32.add (local.get $n) (i32.const 1)))
+    (i32.store (i32.const 1100) (local.get $data))
+    (i32.store (i32.const 1104) (i32.mul (local.get $n) (i32.const 1000)))
+    (i32.const 1024)";
+
+/// Keeps state: drops each record whose value begins as one that it has seen in this partition; traps at `t`.
+pub(crate) fn dedup() -> Chain {
+    static WASM: OnceLock<Vec<u8>> = OnceLock::new();
+    let guest = || guests::Guest {
+        state: 1,
+        ..guests::Guest::filter(guests::DEDUP)
+    };
+    chain_of(WASM.get_or_init(|| guest().build()), spec("dedup"))
+}
+
+/// All of them, in this order.
+pub(crate) fn joined(chains: &[Chain]) -> Chain {
+    let bindings = chains.iter().flat_map(Chain::bindings);
+    Chain::new(bindings.cloned().collect())
+}
+
+pub(crate) fn filter_under(spec: BindingSpec) -> Chain {
+    static WASM: OnceLock<Vec<u8>> = OnceLock::new();
+    let wasm = WASM.get_or_init(|| guests::Guest::filter(guests::BY_VALUE).build());
+    chain_of(wasm, spec)
 }
 
 pub(crate) fn chain_of(wasm: &[u8], spec: BindingSpec) -> Chain {
