@@ -35,13 +35,17 @@ impl Admin {
         self.answer(self.with_token(request).call())
     }
 
-    pub(crate) fn put(&self, path: &[&str], body: &[u8]) -> Result<Value> {
-        let request = self.agent.put(self.url(path));
-        self.answer(
-            self.with_token(request)
-                .content_type("application/wasm")
-                .send(body),
-        )
+    pub(crate) fn put(
+        &self,
+        path: &[&str],
+        headers: &[(&str, String)],
+        body: &[u8],
+    ) -> Result<Value> {
+        let mut request = self.with_token(self.agent.put(self.url(path)));
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        self.answer(request.content_type("application/wasm").send(body))
     }
 
     pub(crate) fn delete(&self, path: &[&str]) -> Result<Value> {
@@ -84,7 +88,7 @@ impl Admin {
                 )
             });
         match status.as_u16() {
-            401 | 403 => {
+            401 => {
                 bail!("{said}\n  give the token with --admin-token or TIDEGATE_ADMIN_TOKEN")
             }
             _ => bail!(said),

@@ -59,6 +59,25 @@ pub fn apply(image: &Image, command: &Command) -> Result<(Image, Outcome), Refus
                 size: *size,
                 world: world.clone(),
                 uploaded_ms: *now_ms,
+                signature: None,
+            };
+            plugins::register(&mut next, name, version, upload)
+        }
+        Command::RegisterSignedPlugin {
+            name,
+            version,
+            digest,
+            size,
+            world,
+            now_ms,
+            signature,
+        } => {
+            let upload = plugins::Upload {
+                digest: *digest,
+                size: *size,
+                world: world.clone(),
+                uploaded_ms: *now_ms,
+                signature: Some(*signature),
             };
             plugins::register(&mut next, name, version, upload)
         }

@@ -7,7 +7,7 @@ use crate::command::Command;
 use crate::image::Image;
 
 const COMMAND_VERSION: u8 = 1;
-/// Since 2 with `previous_latest` at the end.
+/// Since 2 with `previous_latest` and `plugin_signatures` at the end.
 const IMAGE_VERSION: u8 = 2;
 
 /// Why stored metadata could not be read or made.
@@ -41,8 +41,8 @@ pub fn encode_image(image: &Image) -> Result<Vec<u8>, CodecError> {
 
 pub fn decode_image(bytes: &[u8]) -> Result<Image, CodecError> {
     let mut image: Image = match bytes.split_first() {
-        // An empty map at the end is all that version 2 has more, and it is one zero byte.
-        Some((1, body)) => decode("image", 1, &[&[1], body, &[0]].concat())?,
+        // Two empty maps at the end are all that version 2 has more, and an empty map is one zero byte.
+        Some((1, body)) => decode("image", 1, &[&[1], body, &[0, 0]].concat())?,
         _ => decode("image", IMAGE_VERSION, bytes)?,
     };
     image.rebuild_indexes();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::image::{Listener, Topic};
+use crate::image::{Listener, PluginSignature, Topic};
 use crate::topic_name::InvalidTopicName;
 
 /// One entry of the metadata log.
@@ -87,6 +87,16 @@ pub enum Command {
     SetLatestPlugin {
         name: String,
         version: String,
+    },
+    /// As `RegisterPlugin`, for bytes that come with a signature. Gives the signature to a version that is there.
+    RegisterSignedPlugin {
+        name: String,
+        version: String,
+        digest: [u8; 32],
+        size: u64,
+        world: String,
+        now_ms: i64,
+        signature: PluginSignature,
     },
 }
 

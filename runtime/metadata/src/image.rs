@@ -31,6 +31,8 @@ pub struct Image {
     pub next_plugin_order: u64,
     /// By plugin, the version that was the latest before the latest now; a version that exists.
     pub previous_latest: BTreeMap<String, String>,
+    /// By plugin and version; a version without one is unsigned.
+    pub plugin_signatures: BTreeMap<String, BTreeMap<String, PluginSignature>>,
     /// Names by topic id: derived, rebuilt when an image is decoded.
     #[serde(skip)]
     pub(crate) names_by_id: Arc<BTreeMap<[u8; 16], String>>,
@@ -102,6 +104,33 @@ pub struct PluginVersion {
     pub order: u64,
 }
 
+/// Who vouches for a version. Whether the signature is right, and whether that key is trusted, is for the broker that
+/// loads the plugin: this crate keeps what it is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PluginSignature {
+    /// An Ed25519 public key.
+    pub key: [u8; 32],
+    /// The two halves of the signature (RFC 8032).
+    pub r: [u8; 32],
+    pub s: [u8; 32],
+}
+
+impl PluginSignature {
+    pub fn new(key: [u8; 32], signature: [u8; 64]) -> PluginSignature {
+        let (mut r, mut s) = ([0; 32], [0; 32]);
+        r.copy_from_slice(&signature[..32]);
+        s.copy_from_slice(&signature[32..]);
+        PluginSignature { key, r, s }
+    }
+
+    pub fn signature(&self) -> [u8; 64] {
+        let mut signature = [0; 64];
+        signature[..32].copy_from_slice(&self.r);
+        signature[32..].copy_from_slice(&self.s);
+        signature
+    }
+}
+
 /// What a chain entry's reference means in one image.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ResolvedPlugin<'a> {
@@ -128,6 +157,10 @@ impl Image {
             .values()
             .map(|topic| topic.partitions.len())
             .sum()
+    }
+
+    pub fn plugin_signature(&self, name: &str, version: &str) -> Option<&PluginSignature> {
+        self.plugin_signatures.get(name)?.get(version)
     }
 
     /// Finds what a reference names now: the pinned version or digest, else the latest.

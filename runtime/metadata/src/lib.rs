@@ -26,7 +26,8 @@ pub use apply::apply;
 pub use codec::{CodecError, decode_command, decode_image, encode_command, encode_image};
 pub use command::{BrokerSpec, Command, Outcome, Refusal};
 pub use image::{
-    Broker, Image, Listener, Partition, PluginName, PluginVersion, ResolvedPlugin, Topic,
+    Broker, Image, Listener, Partition, PluginName, PluginSignature, PluginVersion, ResolvedPlugin,
+    Topic,
 };
 pub use topic_name::{InvalidTopicName, collision_key, validate_topic_name};
 

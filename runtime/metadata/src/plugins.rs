@@ -8,7 +8,7 @@ use crate::binding::{
 };
 use crate::command::{Outcome, Refusal};
 use crate::config::{CHAINS, CONSUME_CHAIN};
-use crate::image::{Image, PluginName, PluginVersion};
+use crate::image::{Image, PluginName, PluginSignature, PluginVersion};
 
 /// Most versions kept under one name; older ones are removed by hand.
 const MAX_VERSIONS: usize = 1000;
@@ -19,6 +19,7 @@ pub(crate) struct Upload {
     pub(crate) size: u64,
     pub(crate) world: String,
     pub(crate) uploaded_ms: i64,
+    pub(crate) signature: Option<PluginSignature>,
 }
 
 pub(crate) fn register(
@@ -38,7 +39,9 @@ pub(crate) fn register(
     }
     if let Some(known) = image.plugins.get(name) {
         match known.versions.get(version) {
-            Some(same) if same.digest == upload.digest => return Ok(Outcome::Unchanged),
+            Some(same) if same.digest == upload.digest => {
+                return Ok(sign(image, name, version, upload.signature));
+            }
             Some(_) => {
                 let (name, version) = (name.to_owned(), version.to_owned());
                 return Err(Refusal::VersionExists { name, version });
@@ -58,6 +61,7 @@ pub(crate) fn register(
         size,
         world,
         uploaded_ms,
+        signature,
     } = upload;
     let row = PluginVersion {
         digest,
@@ -72,8 +76,40 @@ pub(crate) fn register(
     entry.versions.insert(version.to_owned(), row);
     let before = std::mem::replace(&mut entry.latest, version.to_owned());
     remember_latest(image, name, before);
+    sign(image, name, version, signature);
     check_bound_worlds(image, name)?;
     Ok(Outcome::Done)
+}
+
+/// A version that was signed does not lose its signature to a push without one.
+fn sign(
+    image: &mut Image,
+    name: &str,
+    version: &str,
+    signature: Option<PluginSignature>,
+) -> Outcome {
+    match signature {
+        Some(given) if image.plugin_signature(name, version) != Some(&given) => {
+            let versions = image.plugin_signatures.entry(name.to_owned()).or_default();
+            versions.insert(version.to_owned(), given);
+            Outcome::Done
+        }
+        _ => Outcome::Unchanged,
+    }
+}
+
+/// Signatures go with what they are of.
+fn forget_signatures(image: &mut Image, name: &str) {
+    let Some(versions) = image.plugin_signatures.get_mut(name) else {
+        return;
+    };
+    match image.plugins.get(name) {
+        Some(left) => versions.retain(|version, _| left.versions.contains_key(version)),
+        None => versions.clear(),
+    }
+    if versions.is_empty() {
+        image.plugin_signatures.remove(name);
+    }
 }
 
 pub(crate) fn remove(
@@ -105,6 +141,7 @@ pub(crate) fn remove(
     if image.previous_latest.get(name).and_then(kept).is_none() {
         image.previous_latest.remove(name);
     }
+    forget_signatures(image, name);
     check_nothing_lost(&before, image, name)?;
     Ok(Outcome::Done)
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use tidegate_metadata::{
-    BrokerSpec, CodecError, Command, Image, Listener, Outcome, Refusal, apply, decode_command,
-    decode_image, encode_command, encode_image,
+    BrokerSpec, CodecError, Command, Image, Listener, Outcome, PluginSignature, Refusal, apply,
+    decode_command, decode_image, encode_command, encode_image,
 };
 use tidegate_record::PartitionId;
 
@@ -48,6 +48,18 @@ fn plugin(name: &str, version: &str, digest: u8, world: &str) -> Command {
         size: 10,
         world: world.into(),
         now_ms: 1,
+    }
+}
+
+fn signed(name: &str, version: &str, digest: u8, world: &str, signature: u8) -> Command {
+    Command::RegisterSignedPlugin {
+        name: name.into(),
+        version: version.into(),
+        digest: [digest; 32],
+        size: 10,
+        world: world.into(),
+        now_ms: 1,
+        signature: PluginSignature::new([signature; 32], [signature; 64]),
     }
 }
 
@@ -387,6 +399,46 @@ fn the_latest_before_is_remembered_while_it_exists() {
     assert_eq!(previous(&image), None);
 }
 
+#[test]
+fn a_version_keeps_its_signature_and_may_get_one_later() {
+    let mut image = one_broker();
+    let by = |image: &Image, version| image.plugin_signature("m", version).map(|s| s.key[0]);
+    run(&mut image, plugin("m", "1", 1, "filter")).unwrap();
+    assert_eq!(by(&image, "1"), None);
+    assert_eq!(
+        run(&mut image, signed("m", "1", 1, "filter", 8)),
+        Ok(Outcome::Done)
+    );
+    assert_eq!(by(&image, "1"), Some(8));
+    assert_eq!(
+        run(&mut image, plugin("m", "1", 1, "filter")),
+        Ok(Outcome::Unchanged)
+    );
+    assert_eq!(
+        by(&image, "1"),
+        Some(8),
+        "a push without one takes nothing away"
+    );
+    assert_eq!(
+        run(&mut image, signed("m", "1", 1, "filter", 9)),
+        Ok(Outcome::Done)
+    );
+    assert_eq!(by(&image, "1"), Some(9));
+    let other = run(&mut image, signed("m", "1", 2, "filter", 9)).unwrap_err();
+    assert!(matches!(other, Refusal::VersionExists { .. }));
+    run(&mut image, signed("m", "2", 2, "filter", 7)).unwrap();
+    assert_eq!(
+        (image.plugins["m"].latest.as_str(), by(&image, "2")),
+        ("2", Some(7))
+    );
+    let remove = Command::RemovePlugin {
+        name: "m".into(),
+        version: Some("2".into()),
+    };
+    run(&mut image, remove).unwrap();
+    assert_eq!((by(&image, "1"), by(&image, "2")), (Some(9), None));
+}
+
 /// A snapshot that the first version of the image's format wrote.
 #[test]
 fn an_image_of_version_1_is_read() {
@@ -415,6 +467,7 @@ fn an_image_of_version_1_is_read() {
     assert_eq!(image.plugins["m"].latest, "1");
     assert_eq!((image.next_partition_id, image.next_producer_id), (3, 2));
     assert!(image.previous_latest.is_empty());
+    assert!(image.plugin_signatures.is_empty());
 }
 
 fn hex(text: &str) -> Vec<u8> {
@@ -642,6 +695,14 @@ fn the_stored_bytes_do_not_change() {
             },
             "010c0174 0174".to_owned(),
         ),
+        (
+            signed("t", "t", 7, "filter", 8),
+            format!(
+                "010d0174 0174 {} 0a 0666696c746572 02 {}",
+                "07".repeat(32),
+                "08".repeat(96)
+            ),
+        ),
     ] {
         assert_eq!(stored(&command), bytes.replace(' ', ""), "{command:?}");
     }
@@ -672,6 +733,7 @@ fn commands() -> impl Strategy<Value = Command> {
             let (name, world) = if r { ("r", "router") } else { ("m", "filter") };
             plugin(name, &v.to_string(), v, world)
         }),
+        (0..3u8, 0..3u8).prop_map(|(v, by)| signed("m", &v.to_string(), v, "filter", by)),
         (any::<bool>(), proptest::option::of(0..3u8)).prop_map(|(r, v)| Command::RemovePlugin {
             name: if r { "r".into() } else { "m".into() },
             version: v.map(|v| v.to_string()),
@@ -727,6 +789,11 @@ proptest! {
             }
             for plugin in image.plugins.values() {
                 prop_assert!(plugin.versions.contains_key(&plugin.latest));
+            }
+            for (name, signed) in &image.plugin_signatures {
+                let versions = &image.plugins[name].versions;
+                prop_assert!(!signed.is_empty());
+                prop_assert!(signed.keys().all(|version| versions.contains_key(version)));
             }
             for (name, previous) in &image.previous_latest {
                 prop_assert!(image.plugins[name].versions.contains_key(previous));

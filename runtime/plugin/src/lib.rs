@@ -37,6 +37,7 @@ mod outcome;
 mod plugin;
 mod pool;
 mod run;
+mod signature;
 mod site;
 mod stats;
 mod targets;
@@ -58,6 +59,7 @@ pub use outcome::{
 };
 pub use plugin::{Digest, LoadError, Plugin};
 pub use pool::{Job, Pool, PoolFull, PoolKey};
+pub use signature::{KeyError, PrivateKey, PublicKey, Signature, SignedBy};
 pub use site::Allocation;
 pub use stats::BindingStats;
 pub use targets::TargetPattern;

@@ -47,7 +47,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("route", &["tidegate-sdk"]),
     ("hostile", &["tidegate-sdk"]),
     ("pick", &["tidegate-sdk"]),
-    ("tidegate-tests-languages", &["tidegate-plugin", RECORD, "tidegate-test"]),
+    (
+        "tidegate-tests-languages",
+        &["tidegate-plugin", RECORD, "tidegate-test"],
+    ),
     ("tidegate-tests-plugins", &["tidegate-plugin", RECORD]),
     ("tidegate-tests-hostile", &[]),
     ("tidegate-tests-tidy", &[]),

@@ -2,6 +2,7 @@
 
 mod auth;
 mod plugins;
+mod push;
 mod records;
 mod render;
 mod request;
@@ -39,7 +40,7 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router {
         .route(
             "/v1/plugins/{name}/{version}",
             get(plugins::component)
-                .put(plugins::push)
+                .put(push::push)
                 .delete(plugins::remove_version),
         )
         .route("/v1/plugins/{name}/rollback", post(plugins::rollback))

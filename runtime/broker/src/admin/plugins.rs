@@ -1,20 +1,18 @@
-//! `/v1/plugins`: list, show, push, roll back, remove.
+//! `/v1/plugins`: list, show, roll back, remove. Pushing is in `push`.
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use tidegate_plugin::Digest;
 
 use super::{Refused, render, request};
 use crate::broker::Broker;
-use crate::plugins::{RemoveError, RollbackError, UploadError};
+use crate::plugins::{RemoveError, RollbackError};
 
 /// Bindings in one answer.
 const MAX_BINDINGS: usize = 10_000;
@@ -31,7 +29,8 @@ pub(super) async fn list(State(broker): State<Arc<Broker>>) -> Json<Value> {
                 .map(move |(v, row)| (name, known, v, row))
         })
         .map(|(name, known, version, row)| {
-            let mut value = render::version(version, row, known);
+            let signature = image.plugin_signature(name, version);
+            let mut value = render::version(version, row, known, signature);
             // Only what is loaded here has told its summary; listing does not compile the rest.
             let loaded = broker.plugins.loaded(row.digest);
             value["name"] = json!(name);
@@ -56,12 +55,19 @@ pub(super) async fn show(
     let versions: Vec<Value> = known
         .versions
         .iter()
-        .map(|(version, row)| render::version(version, row, known))
+        .map(|(version, row)| {
+            let signature = image.plugin_signature(&name, version);
+            render::version(version, row, known, signature)
+        })
         .collect();
     // A plugin that cannot be loaded here is still shown: that is when somebody looks.
     let (description, error) = match known.versions.get(&known.latest) {
         None => (Value::Null, Value::Null),
-        Some(row) => match broker.plugins.load(&broker, row.digest).await {
+        Some(row) => match broker
+            .plugins
+            .load(&broker, &name, &known.latest, row.digest)
+            .await
+        {
             Ok(plugin) => (render::description(&plugin), Value::Null),
             Err(why) => (Value::Null, json!(why)),
         },
@@ -105,40 +111,6 @@ pub(super) async fn component(
     Ok(([(CONTENT_TYPE, "application/wasm")], bytes).into_response())
 }
 
-pub(super) async fn push(
-    State(broker): State<Arc<Broker>>,
-    Path((name, version)): Path<(String, String)>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Refused> {
-    let max = broker.plugins.max_upload_bytes();
-    let too_large = || {
-        let sentence =
-            format!("a plugin has at most {max} bytes (tidegate.plugins.max.upload.bytes)");
-        Refused::new(StatusCode::PAYLOAD_TOO_LARGE, sentence)
-    };
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|len| len.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|len: u64| len > max as u64) {
-        return Err(too_large());
-    }
-    let wasm = to_bytes(body, max).await.map_err(|_| too_large())?;
-    let size = wasm.len();
-    let uploaded = broker
-        .plugins
-        .upload(&broker, &name, &version, wasm)
-        .await?;
-    let body = json!({
-        "name": name,
-        "version": version,
-        "sha256": Digest(uploaded.digest).to_string(),
-        "size": size,
-        "already": uploaded.already,
-    });
-    Ok((StatusCode::CREATED, Json(body)).into_response())
-}
-
 pub(super) async fn rollback(
     State(broker): State<Arc<Broker>>,
     Path(name): Path<String>,
@@ -173,17 +145,6 @@ pub(super) async fn remove_version(
         .remove(&broker, &name, Some(&version))
         .await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-impl From<UploadError> for Refused {
-    fn from(error: UploadError) -> Refused {
-        let status = match error {
-            UploadError::Invalid(_) => StatusCode::BAD_REQUEST,
-            UploadError::Conflict(_) => StatusCode::CONFLICT,
-            UploadError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        Refused::new(status, error)
-    }
 }
 
 impl From<RollbackError> for Refused {

@@ -1,14 +1,26 @@
 //! Plugins and bindings as JSON.
 
 use serde_json::{Value, json};
-use tidegate_metadata::{PluginName, PluginVersion};
+use tidegate_metadata::{PluginName, PluginSignature, PluginVersion};
 use tidegate_plugin::{
-    BindingStats, BreakerState, Columns, ConfigKind, Description, Digest, Plugin, State,
+    BindingStats, BreakerState, Columns, ConfigKind, Description, Digest, Plugin, PublicKey, State,
 };
 
 use crate::plugins::{BindingReport, ShadowReport};
 
-pub(super) fn version(version: &str, row: &PluginVersion, known: &PluginName) -> Value {
+/// The key that a signature is by.
+pub(super) fn signed_by(signature: &PluginSignature) -> String {
+    // What is stored was checked when it came; a key that is none now is shown as what it is.
+    PublicKey::from_bytes(&signature.key)
+        .map_or_else(|error| error.to_string(), |key| key.to_string())
+}
+
+pub(super) fn version(
+    version: &str,
+    row: &PluginVersion,
+    known: &PluginName,
+    signature: Option<&PluginSignature>,
+) -> Value {
     json!({
         "version": version,
         "latest": known.latest == version,
@@ -16,6 +28,7 @@ pub(super) fn version(version: &str, row: &PluginVersion, known: &PluginName) ->
         "size": row.size,
         "world": row.world,
         "uploaded_ms": row.uploaded_ms,
+        "signed_by": signature.map(signed_by),
     })
 }
 

@@ -31,6 +31,7 @@ A start applies them where they are not so yet, and only adds: what has left the
 name = "match"
 version = "0.1.0"
 path = "plugins/match.wasm"          # from the file's directory
+signature = "plugins/match.wasm.sig" # where tidegate.plugins.trusted.keys asks for one
 
 [topic."orders"]
 partitions = 4                       # also replication.factor

@@ -113,6 +113,7 @@ impl Layer {
     fn relative_to(mut self, directory: &Path) -> Layer {
         for plugin in &mut self.plugins {
             plugin.path = directory.join(&plugin.path);
+            plugin.signature = plugin.signature.take().map(|path| directory.join(path));
         }
         self
     }
@@ -196,16 +197,18 @@ fn plugin(mut fields: BTreeMap<String, String>) -> Result<PluginFile, String> {
             .ok_or_else(|| format!("a plugin section has no `{field}`"))
     };
     let (name, version, path) = (take("name")?, take("version")?, take("path")?);
+    let signature = fields.remove("signature").map(PathBuf::from);
     validate_plugin_name(&name)?;
     validate_plugin_version(&version)?;
     match fields.keys().next() {
         Some(extra) => Err(format!(
-            "plugin `{name}`: `{extra}` is not one of name, version, path"
+            "plugin `{name}`: `{extra}` is not one of name, version, path, signature"
         )),
         None => Ok(PluginFile {
             name,
             version,
             path: PathBuf::from(path),
+            signature,
         }),
     }
 }

@@ -78,6 +78,8 @@ static KEYS: &[OwnKey] = keys![
         "Memory of the child process that compiles one plugin; two compile at one time.";
     "tidegate.plugins.cache.bytes", Long, "1073741824", Check::AtLeast(0),
         "Compiled plugins kept in the data directory, so that a restart compiles none; 0 keeps none.";
+    "tidegate.plugins.trusted.keys", List, "", Check::Any,
+        "Ed25519 public keys, comma-separated Base64 or `@file` with one a line. When set, only plugins that one of them has signed are taken and run.";
     "tidegate.plugins.upload.timeout.ms", Int, "60000", Check::Between(100, 3_600_000),
         "How long the body of an upload may take to arrive, in milliseconds.";
     "tidegate.plugins.max.large.instances", Int, "16", Check::Between(0, 10_000),

@@ -16,7 +16,7 @@ mod resolve;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use tidegate_plugin::{Compiler, Limits};
+use tidegate_plugin::{Compiler, Limits, PublicKey};
 
 pub use self::address::HostPort;
 pub use self::gap::{ConsumeGap, GapChoice, GapMode};
@@ -86,6 +86,8 @@ pub struct ServerConfig {
     pub log_retention_check_interval_ms: u64,
 
     pub plugin_engine: PluginEngineConfig,
+    /// Whose plugins run here; empty: everybody's.
+    pub trusted_keys: Vec<PublicKey>,
     /// Every binding's limits.
     pub plugin_limits: Limits,
     /// Plugins declared in the file.
@@ -126,6 +128,8 @@ pub struct PluginFile {
     pub version: String,
     /// Relative paths are taken from the configuration file's directory.
     pub path: PathBuf,
+    /// What `tidegate plugin sign` wrote for it.
+    pub signature: Option<PathBuf>,
 }
 
 /// A topic to be there after start, with these configs.

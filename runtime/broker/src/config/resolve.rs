@@ -1,12 +1,13 @@
 //! From layers of text to one [`ServerConfig`].
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use tidegate_metadata::config::{broker_defs, validate_static_broker_config};
 use tidegate_metadata::validate_topic_name;
-use tidegate_plugin::{Compiler, Limits};
+use tidegate_plugin::{Compiler, KeyError, Limits, PublicKey};
 
 use super::file::{Layer, declaration, from_pairs, read};
 use super::keys::own_key;
@@ -96,6 +97,7 @@ fn resolve(layers: Vec<Layer>, options: &ServeOptions) -> Result<ServerConfig, C
         producer_id_expiration_ms: values.number("producer.id.expiration.ms")?,
         log_retention_check_interval_ms: values.number("log.retention.check.interval.ms")?,
         plugin_engine: values.plugin_engine(options)?,
+        trusted_keys: values.trusted_keys()?,
         plugin_limits: values.plugin_limits()?,
         plugins,
         topics: declarations(topics)?,
@@ -362,6 +364,37 @@ impl Values {
         })
     }
 
+    /// A key that is set but names nobody is an error: it must not mean that everybody is trusted.
+    fn trusted_keys(&self) -> Result<Vec<PublicKey>, ConfigError> {
+        const KEY: &str = "tidegate.plugins.trusted.keys";
+        let value = self.text(KEY).unwrap_or_default();
+        if value.is_empty() && !self.known.contains_key(KEY) {
+            return Ok(Vec::new());
+        }
+        let wrong = |why: String| self.wrong(KEY, &value, why);
+        let list = match value.strip_prefix('@') {
+            Some(path) => read_keys(path).map_err(|why| wrong(format!("cannot read it: {why}")))?,
+            None => value.replace(',', "\n"),
+        };
+        let keys: Vec<PublicKey> = list
+            .lines()
+            .map(str::trim)
+            // Comments, and the frame of keys that OpenSSL wrote.
+            .filter(|line| !line.is_empty() && !line.starts_with(['#', '-']))
+            .map(|line| {
+                line.parse()
+                    .map_err(|error: KeyError| wrong(error.to_string()))
+            })
+            .collect::<Result<_, _>>()?;
+        match keys.is_empty() {
+            true => Err(wrong(
+                "expected at least one public key; leave the key out to trust every plugin"
+                    .to_owned(),
+            )),
+            false => Ok(keys),
+        }
+    }
+
     fn plugin_limits(&self) -> Result<Limits, ConfigError> {
         Ok(Limits {
             deadline_ms: self.number("tidegate.plugins.deadline.ms")?,
@@ -389,6 +422,15 @@ impl Values {
                 .map_err(|why| self.wrong("tidegate.consume.gap.clients", &clients, why))?,
         })
     }
+}
+
+fn read_keys(path: &str) -> std::io::Result<String> {
+    const MAX_BYTES: u64 = 1 << 20;
+    let mut text = String::new();
+    std::fs::File::open(path)?
+        .take(MAX_BYTES)
+        .read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// `HostPort` by way of `FromStr`, for `parsed`.
@@ -497,6 +539,26 @@ mod tests {
         assert_eq!(config.data_dir, Path::new("/tmp/kafka-logs"));
         assert_eq!(config.warnings.len(), 1);
         assert!(config.warnings[0].starts_with("zookeeper.connect"));
+    }
+
+    #[test]
+    fn trusted_keys_are_given_or_read_and_never_silently_none() {
+        const KEY: &str = "tidegate.plugins.trusted.keys";
+        let key = tidegate_plugin::PrivateKey::from_seed(&[1; 32]).public();
+        let keys = |value: &str| {
+            with(&format!("{KEY}={value}"), &ServeOptions::default())
+                .map(|config| config.trusted_keys)
+        };
+        assert_eq!(with("", &ServeOptions::default()).unwrap().trusted_keys, []);
+        assert_eq!(keys(&key.to_string()).unwrap(), [key]);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), format!("# release\n{key}\n\n")).unwrap();
+        assert_eq!(keys(&format!("@{}", file.path().display())).unwrap(), [key]);
+        std::fs::write(file.path(), "# nobody\n").unwrap();
+        for wrong in ["", "x", "@/nowhere", &format!("@{}", file.path().display())] {
+            let error = keys(wrong).unwrap_err().to_string();
+            assert!(error.contains(KEY), "{error}");
+        }
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tidegate_metadata::Image;
 use tidegate_metadata::binding::{ChainEntry, ChainSpec};
 use tidegate_metadata::config::{AliasSettings, TopicConfig};
+use tidegate_metadata::{Image, PluginSignature};
 use tidegate_plugin::{Binding, BindingSpec, Chain, Digest, Limits, OnError, Side};
 
 use super::limits;
@@ -57,6 +57,16 @@ pub(super) struct BindKey {
     pub(super) digest: [u8; 32],
     /// With the topic's policies filled in.
     pub(super) settings: AliasSettings,
+    /// A binding was made only after this was verified, so another signature is another binding.
+    pub(super) signed: Option<Signed>,
+}
+
+/// What vouches for the bytes of a binding, and as what.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Signed {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) signature: PluginSignature,
 }
 
 /// A chain's entries with what they mean in one image.
@@ -142,6 +152,13 @@ pub(super) fn stands(
                     .then(|| config.reject_policy(&alias).to_owned()),
                 ..own
             },
+            signed: image
+                .plugin_signature(found.name, found.version)
+                .map(|signature| Signed {
+                    name: found.name.to_owned(),
+                    version: found.version.to_owned(),
+                    signature: *signature,
+                }),
             alias,
         };
         Ok(Stand {

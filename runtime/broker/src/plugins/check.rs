@@ -139,6 +139,7 @@ fn affected(command: &Command) -> Affected<'_> {
         }
         Command::SetBrokerConfigs { .. }
         | Command::RegisterPlugin { .. }
+        | Command::RegisterSignedPlugin { .. }
         | Command::RemovePlugin { .. }
         | Command::SetLatestPlugin { .. } => Affected::Everything,
         _ => Affected::Nothing,

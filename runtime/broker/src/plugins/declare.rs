@@ -4,12 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate_metadata::{Command, Refusal};
+use tidegate_plugin::SignedBy;
 
-use super::PluginService;
+use super::{Offered, PluginService};
 use crate::broker::Broker;
 use crate::config::{PluginFile, TopicDeclaration};
 use crate::metadata_log::ProposeError;
@@ -41,20 +43,13 @@ impl PluginService {
     }
 
     async fn declare_plugin(&self, broker: &Arc<Broker>, file: &PluginFile) -> Result<(), String> {
-        let (path, max) = (file.path.clone(), self.max_upload_bytes);
-        let read = tokio::task::spawn_blocking(move || -> std::io::Result<Vec<u8>> {
-            let mut bytes = Vec::new();
-            // One byte more than may be, so that a file that is too large is seen to be.
-            std::fs::File::open(path)?
-                .take(max as u64 + 1)
-                .read_to_end(&mut bytes)?;
-            Ok(bytes)
-        });
-        let bytes = read
-            .await
-            .map_err(|_| "the broker is shutting down".to_owned())?
-            .map_err(|error| format!("{} cannot be read: {error}", file.path.display()))?;
-        self.upload(broker, &file.name, &file.version, Bytes::from(bytes))
+        let bytes = read(&file.path, self.max_upload_bytes).await?;
+        let offered = match &file.signature {
+            Some(path) => signature(path).await?,
+            None => Offered::default(),
+        };
+        let (name, version, wasm) = (&file.name, &file.version, Bytes::from(bytes));
+        self.upload_signed(broker, name, version, wasm, offered)
             .await
             .map(drop)
             .map_err(|error| error.to_string())
@@ -87,6 +82,34 @@ impl PluginService {
         self.check_command(broker, &command, false).await?;
         propose(broker, command).await
     }
+}
+
+/// At most one byte more than may be, so that a file that is too large is seen to be.
+async fn read(path: &Path, max: usize) -> Result<Vec<u8>, String> {
+    let from = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        std::fs::File::open(from)?
+            .take(max as u64 + 1)
+            .read_to_end(&mut bytes)?;
+        Ok(bytes)
+    });
+    read.await
+        .map_err(|_| "the broker is shutting down".to_owned())?
+        .map_err(|error| format!("{} cannot be read: {error}", path.display()))
+}
+
+/// A file that `tidegate plugin sign` wrote.
+async fn signature(path: &Path) -> Result<Offered, String> {
+    const MAX_BYTES: usize = 4096;
+    let text = String::from_utf8_lossy(&read(path, MAX_BYTES).await?).into_owned();
+    let signed: SignedBy = text
+        .parse()
+        .map_err(|why| format!("{}: {why}", path.display()))?;
+    Ok(Offered {
+        signature: Some(signed.signature),
+        key: Some(signed.key),
+    })
 }
 
 async fn create(

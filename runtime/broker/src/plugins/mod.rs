@@ -20,6 +20,7 @@ mod rules;
 mod shadow;
 mod standing;
 mod store;
+mod trust;
 mod upload;
 
 #[cfg(test)]
@@ -38,7 +39,7 @@ use tidegate_metadata::config::TopicConfig;
 use tidegate_plugin::{
     Binding, BindingSpec, Digest, Engine, EngineError, EngineOptions, Limits, Plugin,
 };
-use tokio::sync::{OwnedMutexGuard, Semaphore};
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use crate::broker::Broker;
 use crate::config::ServerConfig;
@@ -47,6 +48,7 @@ use crate::topics::TopicChains;
 use self::bindings::{Bindings, Stand};
 use self::standing::Bounds;
 use self::store::Sha;
+use self::trust::Trust;
 
 pub(crate) use self::bindings::Place;
 pub(crate) use self::logs::PluginLogs;
@@ -54,6 +56,7 @@ pub(crate) use self::report::{BindingReport, TopicReport};
 pub(crate) use self::resume::ResumeError;
 pub(crate) use self::rollback::RollbackError;
 pub(crate) use self::shadow::{Observed, Real, Shadow, ShadowReport};
+pub(crate) use self::trust::Offered;
 pub(crate) use self::upload::{RemoveError, UploadError};
 
 /// The topic that holds the plugins' bytes.
@@ -70,12 +73,17 @@ const OWN_TOPICS: [&str; 4] = [
 
 /// Compilations and trials at one time. A plugin that makes them slow must not fill the blocking threads.
 const WORKERS: usize = 2;
+/// Uploads in memory at one time, each of at most `tidegate.plugins.max.upload.bytes`.
+const UPLOADS: usize = 2;
 
 pub(crate) struct PluginService {
     engine: Engine,
     limits: Limits,
     bounds: Bounds,
     max_upload_bytes: usize,
+    upload_timeout: Duration,
+    upload_places: Arc<Semaphore>,
+    trust: Trust,
     prepare_timeout: Duration,
     /// The configuration file's part of every topic's settings.
     defaults: BTreeMap<String, String>,
@@ -119,6 +127,9 @@ impl PluginService {
                 instances: options.max_instances,
             },
             max_upload_bytes: options.max_upload_bytes,
+            upload_timeout: Duration::from_millis(options.upload_timeout_ms),
+            upload_places: Arc::new(Semaphore::new(UPLOADS)),
+            trust: Trust::new(config.trusted_keys.clone()),
             prepare_timeout: Duration::from_millis(
                 options
                     .prepare_timeout_ms
@@ -147,6 +158,16 @@ impl PluginService {
 
     pub(crate) fn max_upload_bytes(&self) -> usize {
         self.max_upload_bytes
+    }
+
+    /// How long an upload may wait for its place and then arrive.
+    pub(crate) fn upload_timeout(&self) -> Duration {
+        self.upload_timeout
+    }
+
+    /// A place among the uploads that are held in memory; waits for one.
+    pub(crate) async fn upload_place(&self) -> Option<OwnedSemaphorePermit> {
+        self.upload_places.clone().acquire_owned().await.ok()
     }
 
     /// Whether the start has come past [`recover`](Self::recover).
@@ -217,6 +238,7 @@ impl PluginService {
         if let Some(binding) = self.bindings.get(&stand.key) {
             return Ok(binding);
         }
+        self.trust.check(stand)?;
         let plugin = self.plugin(broker, bindings::digest(&stand.key))?;
         let spec = BindingSpec {
             log: self.logs.sink(stand),

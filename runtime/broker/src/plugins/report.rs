@@ -9,6 +9,7 @@ use tidegate_plugin::{BindingStats, Digest, Plugin};
 
 use super::bindings::{Place, Stand};
 use super::shadow::ShadowReport;
+use super::trust::Subject;
 use super::{PluginService, limits, store};
 use crate::broker::Broker;
 
@@ -98,12 +99,22 @@ impl PluginService {
         self.engine.plugin(&Digest(digest))
     }
 
-    /// The plugin, loaded if need be. The error is a sentence.
+    /// The plugin, loaded if need be and if somebody whom this broker trusts vouches for it. The error is a sentence.
     pub(crate) async fn load(
         &self,
         broker: &Arc<Broker>,
+        name: &str,
+        version: &str,
         digest: [u8; 32],
     ) -> Result<Arc<Plugin>, String> {
+        let subject = Subject {
+            name,
+            version,
+            digest,
+        };
+        let image = broker.image();
+        self.trust
+            .verify(subject, image.plugin_signature(name, version))?;
         if let Some(plugin) = self.loaded(digest) {
             return Ok(plugin);
         }

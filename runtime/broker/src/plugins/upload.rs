@@ -6,11 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tidegate_metadata::binding::{validate_plugin_name, validate_plugin_version};
-use tidegate_metadata::{Command, Image, Refusal};
-use tidegate_plugin::Digest;
+use tidegate_metadata::{Command, Image, PluginSignature, Refusal};
+use tidegate_plugin::{Digest, LoadError, World};
 
 use super::PluginService;
 use super::store::{self, Sha};
+use super::trust::{Offered, Subject};
 use crate::broker::Broker;
 use crate::clock::now_ms;
 use crate::metadata_log::ProposeError;
@@ -31,6 +32,9 @@ pub(crate) enum UploadError {
     /// Other bytes have the version, or a binding that follows the latest would not take it.
     #[error("{0}")]
     Conflict(String),
+    /// Nobody whom this broker trusts has signed it.
+    #[error("{0}")]
+    Untrusted(String),
     /// Worth trying again.
     #[error("{0}")]
     Unavailable(String),
@@ -47,7 +51,7 @@ pub(crate) enum RemoveError {
 }
 
 impl PluginService {
-    /// Validates, compiles, stores and registers a plugin. Durable when it returns. The same bytes again are a success.
+    /// As [`upload_signed`](Self::upload_signed), without a signature.
     pub(crate) async fn upload(
         &self,
         broker: &Arc<Broker>,
@@ -55,50 +59,72 @@ impl PluginService {
         version: &str,
         wasm: Bytes,
     ) -> Result<Uploaded, UploadError> {
+        self.upload_signed(broker, name, version, wasm, Offered::default())
+            .await
+    }
+
+    /// Validates, compiles, stores and registers a plugin. Durable when it returns. The same bytes again are a success,
+    /// and bring a signature to a version that had none.
+    pub(crate) async fn upload_signed(
+        &self,
+        broker: &Arc<Broker>,
+        name: &str,
+        version: &str,
+        wasm: Bytes,
+        offered: Offered,
+    ) -> Result<Uploaded, UploadError> {
         validate_plugin_name(name).map_err(UploadError::Invalid)?;
         validate_plugin_version(version).map_err(UploadError::Invalid)?;
         let digest = Sha::from(Sha256::digest(&wasm));
         let _one_at_a_time = self.uploads.lock().await;
-        if let Some(known) = registered(&broker.image(), name, version) {
-            return match known == digest {
-                true => Ok(Uploaded {
-                    digest,
-                    already: true,
-                }),
-                false => Err(exists(name, version)),
-            };
+        let image = broker.image();
+        let known = registered(&image, name, version);
+        if known.is_some_and(|known| known != digest) {
+            return Err(exists(name, version));
         }
-        let accepted = self.accept(broker, name, version, digest, wasm).await;
+        let stored = image.plugin_signature(name, version);
+        let subject = Subject {
+            name,
+            version,
+            digest,
+        };
+        // Before anything is compiled: a stranger's file must not cost that.
+        let signature = self.trust.admit(subject, offered, stored)?;
+        if known.is_some() && signature.as_ref() == stored {
+            return Ok(Uploaded {
+                digest,
+                already: true,
+            });
+        }
+        let accepted = self.accept(broker, subject, signature, wasm).await;
         if accepted.is_err() && !referenced(&broker.image()).contains_key(&digest) {
             self.engine.forget(&Digest(digest));
         }
         accepted.map(|()| Uploaded {
             digest,
-            already: false,
+            already: known.is_some(),
         })
     }
 
     async fn accept(
         &self,
         broker: &Arc<Broker>,
-        name: &str,
-        version: &str,
-        digest: Sha,
+        subject: Subject<'_>,
+        signature: Option<PluginSignature>,
         wasm: Bytes,
     ) -> Result<(), UploadError> {
+        let Subject {
+            name,
+            version,
+            digest,
+        } = subject;
         let (engine, bytes) = (self.engine.clone(), wasm.clone());
         let plugin = self
-            .work(move || engine.load(&bytes).map_err(|error| error.to_string()))
+            .work(move || Ok(engine.load(&bytes)))
             .await
-            .map_err(UploadError::Invalid)?;
-        let command = Command::RegisterPlugin {
-            name: name.to_owned(),
-            version: version.to_owned(),
-            digest,
-            size: wasm.len() as u64,
-            world: plugin.world().as_str().to_owned(),
-            now_ms: now_ms(),
-        };
+            .map_err(UploadError::Unavailable)?
+            .map_err(refused)?;
+        let command = register(subject, signature, wasm.len() as u64, plugin.world());
         let _turn = self.change_turn().await;
         // Bindings that follow the latest must take the new one, before anybody is told that it is there.
         self.check_command(broker, &command, false)
@@ -173,6 +199,50 @@ impl PluginService {
         if let Err(why) = store::remove(broker, digest, size).await {
             tracing::warn!(why, "the chunks of a removed plugin stay");
         }
+    }
+}
+
+fn register(
+    subject: Subject<'_>,
+    signature: Option<PluginSignature>,
+    size: u64,
+    world: World,
+) -> Command {
+    let (name, version) = (subject.name.to_owned(), subject.version.to_owned());
+    let (digest, world) = (subject.digest, world.as_str().to_owned());
+    let now_ms = now_ms();
+    match signature {
+        Some(signature) => Command::RegisterSignedPlugin {
+            name,
+            version,
+            digest,
+            size,
+            world,
+            now_ms,
+            signature,
+        },
+        None => Command::RegisterPlugin {
+            name,
+            version,
+            digest,
+            size,
+            world,
+            now_ms,
+        },
+    }
+}
+
+/// Names the key that bounds what was too much.
+fn refused(error: LoadError) -> UploadError {
+    match error {
+        LoadError::CompileTime { .. } => {
+            UploadError::Invalid(format!("{error} (tidegate.plugins.compile.timeout.ms)"))
+        }
+        LoadError::CompileMemory { .. } => {
+            UploadError::Invalid(format!("{error} (tidegate.plugins.compile.memory.bytes)"))
+        }
+        LoadError::Unavailable(why) => UploadError::Unavailable(why),
+        other => UploadError::Invalid(other.to_string()),
     }
 }
 

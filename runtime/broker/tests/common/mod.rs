@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 pub struct Client {
     socket: TcpStream,
     pub running: Running,
-    _data: tempfile::TempDir,
+    _data: Option<tempfile::TempDir>,
 }
 
 impl Client {
@@ -24,14 +24,23 @@ impl Client {
             admin: Some("127.0.0.1:0".into()),
             compiler: None,
         });
-        let running = start(config.unwrap()).await.unwrap();
+        let client = Client::of(config.unwrap()).await;
+        Client {
+            _data: Some(data),
+            ..client
+        }
+    }
+
+    /// On whatever the configuration says.
+    pub async fn of(config: ServerConfig) -> Client {
+        let running = start(config).await.unwrap();
         let socket = TcpStream::connect(running.kafka_addresses()[0])
             .await
             .unwrap();
         Client {
             socket,
             running,
-            _data: data,
+            _data: None,
         }
     }
 

@@ -31,7 +31,15 @@ pub(crate) fn run(args: ListArgs, global: &Global) -> Result<()> {
     }
     print_table(
         &[
-            "NAME", "VERSION", "", "WORLD", "SIZE", "SHA256", "UPLOADED", "SUMMARY",
+            "NAME",
+            "VERSION",
+            "",
+            "WORLD",
+            "SIZE",
+            "SHA256",
+            "SIGNED BY",
+            "UPLOADED",
+            "SUMMARY",
         ],
         rows,
     )
@@ -47,6 +55,7 @@ fn list_row(plugin: &Value) -> Vec<String> {
         text(&plugin["world"]),
         size_text(plugin["size"].as_u64().unwrap_or(0)),
         digest.chars().take(12).collect(),
+        text(&plugin["signed_by"]).chars().take(12).collect(),
         time_text(plugin["uploaded_ms"].as_i64().unwrap_or(0)),
         text(&plugin["summary"]),
     ]

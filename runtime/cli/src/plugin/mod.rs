@@ -6,6 +6,7 @@ mod new;
 mod push;
 mod remove;
 mod show;
+mod sign;
 mod template;
 mod test;
 
@@ -23,6 +24,8 @@ pub(crate) enum PluginCommand {
     List(list::ListArgs),
     Show(show::ShowArgs),
     Remove(remove::RemoveArgs),
+    Keygen(sign::KeygenArgs),
+    Sign(sign::SignArgs),
 }
 
 pub(crate) fn run(command: PluginCommand, global: &Global) -> Result<()> {
@@ -34,5 +37,7 @@ pub(crate) fn run(command: PluginCommand, global: &Global) -> Result<()> {
         PluginCommand::List(args) => list::run(args, global),
         PluginCommand::Show(args) => show::run(args, global),
         PluginCommand::Remove(args) => remove::run(args, global),
+        PluginCommand::Keygen(args) => sign::keygen(args),
+        PluginCommand::Sign(args) => sign::run(args),
     }
 }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::show::print_config;
+use super::sign::SignatureArgs;
 use crate::admin::Admin;
 use crate::args::Global;
 use crate::output::{Output, OutputArgs, print_json, print_table, size_text, text};
@@ -28,6 +29,8 @@ pub(crate) struct PushArgs {
     #[arg(long)]
     version: String,
     #[command(flatten)]
+    signature: SignatureArgs,
+    #[command(flatten)]
     output: OutputArgs,
 }
 
@@ -49,8 +52,9 @@ pub(crate) fn run(args: PushArgs, global: &Global) -> Result<()> {
         "pushing {} ({size}) as {name} {version}",
         args.file.display()
     );
+    let headers = args.signature.headers(&name, &version, &bytes)?;
     let admin = Admin::new(global);
-    let mut answer = admin.put(&["v1", "plugins", &name, &version], &bytes)?;
+    let mut answer = admin.put(&["v1", "plugins", &name, &version], &headers, &bytes)?;
     if answer["already"] == true {
         eprintln!("{name} {version} was there already, byte for byte");
     }

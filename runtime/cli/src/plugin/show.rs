@@ -110,11 +110,12 @@ fn binding_row(binding: &Value) -> Vec<String> {
     row
 }
 
-/// Versions come as plain strings or as objects that have one.
+/// Versions come as plain strings or as objects that have one, and the key that signed it.
 fn version(entry: &Value) -> String {
-    match &entry["version"] {
-        Value::Null => text(entry),
-        version => text(version),
+    match (&entry["version"], &entry["signed_by"]) {
+        (Value::Null, _) => text(entry),
+        (version, Value::Null) => text(version),
+        (version, key) => format!("{} (signed by {})", text(version), text(key)),
     }
 }
 
@@ -130,6 +131,8 @@ mod tests {
         assert_eq!(binding_row(&json!({})).len(), 12);
         assert_eq!(version(&json!("0.1.0")), "0.1.0");
         assert_eq!(version(&json!({"version": "0.1.0"})), "0.1.0");
+        let signed = json!({"version": "0.1.0", "signed_by": "k="});
+        assert_eq!(version(&signed), "0.1.0 (signed by k=)");
     }
 
     #[test]

@@ -155,6 +155,72 @@ async fn plugins_are_pushed_listed_shown_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn signatures_come_in_headers_and_are_shown() {
+    use sha2::Digest as _;
+    let key = tidegate_plugin::PrivateKey::from_seed(&[1; 32]);
+    let mut config = config();
+    config.trusted_keys = vec![key.public()];
+    let admin = Admin::start(config).await;
+    let wasm = filter();
+    let unsigned = admin.ask("PUT /v1/plugins/f/1", "", &wasm).await;
+    assert_eq!(unsigned.status, 403);
+    assert!(unsigned.error().contains("--sign-key"));
+    let digest = tidegate_plugin::Digest(sha2::Sha256::digest(&wasm).into());
+    let signed = key.sign("f", "1", digest);
+    let signature = format!("x-tidegate-signature: {}\r\n", signed.signature);
+    let elsewhere = admin.ask("PUT /v1/plugins/f/2", &signature, &wasm).await;
+    assert_eq!(elsewhere.status, 403);
+    let garbled = "x-tidegate-signature: abc\r\n";
+    let garbled = admin.ask("PUT /v1/plugins/f/1", garbled, &wasm).await;
+    assert_eq!(garbled.status, 400);
+    assert!(garbled.error().contains("x-tidegate-signature"));
+    let both = format!("{signature}x-tidegate-key: {}\r\n", signed.key);
+    for headers in [signature.as_str(), &both] {
+        let pushed = admin.ask("PUT /v1/plugins/f/1", headers, &wasm).await;
+        assert_eq!(pushed.status, 201, "{}", pushed.text);
+        assert_eq!(pushed.json()["signed_by"], key.public().to_string());
+    }
+    let list = admin.get("/v1/plugins").await.json();
+    assert_eq!(list["plugins"][0]["signed_by"], key.public().to_string());
+    let shown = admin.get("/v1/plugins/f").await.json();
+    assert_eq!(shown["versions"][0]["signed_by"], key.public().to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_does_not_come_gives_its_place_back() {
+    let mut config = config();
+    config.plugin_engine.upload_timeout_ms = 300;
+    let admin = Admin::start(config).await;
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        let mut socket = TcpStream::connect(("127.0.0.1", admin.port)).await.unwrap();
+        let head = "PUT /v1/plugins/f/1 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\
+                    Content-Length: 1000\r\n\r\nstart";
+        socket.write_all(head.as_bytes()).await.unwrap();
+        slow.push(socket);
+    }
+    // Two were received for their whole time, two waited as long for a place.
+    let mut statuses = Vec::new();
+    for mut socket in slow {
+        let mut bytes = Vec::new();
+        socket.read_to_end(&mut bytes).await.unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        statuses.push(text.split(' ').nth(1).unwrap().to_owned());
+    }
+    assert!(
+        statuses
+            .iter()
+            .all(|status| status == "408" || status == "503"),
+        "{statuses:?}"
+    );
+    assert!(
+        statuses.iter().any(|status| status == "408"),
+        "{statuses:?}"
+    );
+    assert_eq!(admin.status("PUT /v1/plugins/f/1", &filter()).await, 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upload_is_bounded_before_it_is_read() {
     let mut config = config();
     config.plugin_engine.max_upload_bytes = 2048;

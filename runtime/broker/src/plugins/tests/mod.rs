@@ -2,6 +2,7 @@
 
 mod logs;
 mod rules;
+mod trust;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -316,6 +317,7 @@ async fn declarations_are_applied_once() {
         name: "r".into(),
         version: "1".into(),
         path: path.clone(),
+        signature: None,
     }];
     let topic = |partitions, configs| TopicDeclaration {
         partitions: Some(partitions),
