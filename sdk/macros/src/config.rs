@@ -15,10 +15,11 @@ pub(crate) fn expand(item: TokenStream) -> TokenStream {
         .unwrap_or_else(Error::into_compile_error)
 }
 
-/// `#[config(check = …, crate = …)]` before the struct.
+/// `#[config(check = …, columns = …, crate = …)]` before the struct.
 struct Container {
     sdk: Path,
     check: Option<Expr>,
+    columns: Option<Expr>,
 }
 
 /// `#[config(name = …, default = …, secret)]` before a field.
@@ -51,7 +52,11 @@ fn derive(input: &DeriveInput) -> Result<TokenStream> {
             "a configuration is not generic",
         ));
     }
-    let Container { sdk, check } = container(input)?;
+    let Container {
+        sdk,
+        check,
+        columns,
+    } = container(input)?;
     let name = &input.ident;
     let keys = fields
         .iter()
@@ -65,6 +70,13 @@ fn derive(input: &DeriveInput) -> Result<TokenStream> {
             }
         }
     });
+    let columns = columns.map(|columns| {
+        quote! {
+            fn columns(&self) -> ::core::option::Option<#sdk::Columns> {
+                ::core::option::Option::Some((#columns)(self))
+            }
+        }
+    });
     Ok(quote! {
         #[automatically_derived]
         impl #sdk::Config for #name {
@@ -73,6 +85,8 @@ fn derive(input: &DeriveInput) -> Result<TokenStream> {
             }
 
             #check
+
+            #columns
         }
 
         #read
@@ -83,15 +97,18 @@ fn container(input: &DeriveInput) -> Result<Container> {
     let mut container = Container {
         sdk: sdk::path(),
         check: None,
+        columns: None,
     };
     for attribute in input.attrs.iter().filter(|a| a.path().is_ident("config")) {
         attribute.parse_nested_meta(|meta| {
             if meta.path.is_ident("check") {
                 container.check = Some(meta.value()?.parse()?);
+            } else if meta.path.is_ident("columns") {
+                container.columns = Some(meta.value()?.parse()?);
             } else if meta.path.is_ident("crate") {
                 container.sdk = meta.value()?.parse()?;
             } else {
-                return Err(meta.error("there are `check` and `crate`"));
+                return Err(meta.error("there are `check`, `columns` and `crate`"));
             }
             Ok(())
         })?;
@@ -226,4 +243,58 @@ fn read(sdk: &Path, name: &Ident, fields: &[&Field]) -> Result<TokenStream> {
             }
         };
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn derived(item: &str) -> Result<String> {
+        let input = syn::parse_str(item).unwrap();
+        derive(&input).map(|tokens| tokens.to_string())
+    }
+
+    #[track_caller]
+    fn refused(item: &str, words: &str) {
+        let error = derived(item).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
+
+    #[test]
+    fn a_field_is_a_key() {
+        let made = derived(
+            "struct C { /** The most. */ #[config(default = -7)] max_bytes: i64,
+             /** A sign. */ #[config(secret)] sign: Option<String> }",
+        )
+        .unwrap();
+        let max = r#"ConfigKey :: integer ("max.bytes") . doc ("The most.") . default ("-7")"#;
+        assert!(made.contains(max), "{made}");
+        let sign = r#"ConfigKey :: text ("sign") . doc ("A sign.") . secret ()"#;
+        assert!(made.contains(sign), "{made}");
+        assert!(!made.contains("required"), "{made}");
+        assert!(
+            derived("struct C { /** It. */ it: bool }")
+                .unwrap()
+                .contains("required")
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        refused(
+            "struct C { a: u8 }",
+            "say in a doc comment what the key means",
+        );
+        refused("enum C { A }", "a struct with a field for each key");
+        refused("struct C(u8);", "each key needs a name");
+        refused("struct C<T> { /** A. */ a: T }", "not generic");
+        refused(
+            "struct C { /** A. */ #[config(defalt = 1)] a: u8 }",
+            "`name`, `default`",
+        );
+        refused(
+            "struct C { /** A. */ #[config(default = one())] a: u8 }",
+            "written out",
+        );
+    }
 }

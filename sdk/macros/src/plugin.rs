@@ -150,6 +150,10 @@ fn from_function(
                 })
             }
 
+            fn columns(&self) -> ::core::option::Option<#sdk::Columns> {
+                <#config as #sdk::Config>::columns(&self.config)
+            }
+
             #calls
         }
 
@@ -376,4 +380,144 @@ pub(crate) fn summary(attributes: &[Attribute]) -> String {
         .take_while(|line| !line.is_empty())
         .collect();
     text.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(world: World, options: &str, item: &str, words: &str) {
+        let tokens = |text: &str| text.parse::<TokenStream>().unwrap();
+        let error = parts(world, tokens(options), tokens(item)).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
+
+    #[track_caller]
+    fn taken(world: World, options: &str, item: &str) -> String {
+        let tokens = |text: &str| text.parse::<TokenStream>().unwrap();
+        let tokens = parts(world, tokens(options), tokens(item)).unwrap();
+        syn::parse2::<syn::File>(tokens.clone()).unwrap();
+        tokens.to_string()
+    }
+
+    #[test]
+    fn a_parameter_names_its_column() {
+        let made = taken(
+            World::Filter,
+            "",
+            "/// Keeps keys.\n///\n/// More.\nfn f(key: Key<'_>, headers: tidegate::Headers) -> bool { true }",
+        );
+        assert!(made.contains("\"Keeps keys.\""), "{made}");
+        assert!(made.contains("Columns :: KEY") && made.contains("Columns :: HEADERS"));
+        assert!(!made.contains("Columns :: VALUE"));
+        assert!(made.contains("export_filter ! (f)"));
+    }
+
+    #[test]
+    fn every_world_takes_records_and_batches() {
+        for (world, options, record, batch) in [
+            (World::Filter, "", "", ", v: &mut Verdicts"),
+            (World::Router, ", targets = [\"a\"]", "", ", r: &mut Routes"),
+            (
+                World::Transform,
+                ", writes(key)",
+                ", e: &mut Edit<'_>",
+                ", e: &mut Edits",
+            ),
+        ] {
+            let options = format!("columns(value){options}");
+            taken(
+                world,
+                &options,
+                &format!("fn f(r: &Record<'_>, c: &Limits{record}) {{}}"),
+            );
+            taken(
+                world,
+                &options,
+                &format!("fn f(b: &Batch, s: &mut Seen{batch}) {{}}"),
+            );
+        }
+        let made = taken(
+            World::Filter,
+            "crate = ::other",
+            "impl Filter for Thing { }",
+        );
+        assert!(
+            made.contains(":: other :: export_filter ! (Thing)"),
+            "{made}"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let filter = |options, item, words| refused(World::Filter, options, item, words);
+        filter("", "fn f(value: u32) {}", "a parameter is a column");
+        filter(
+            "",
+            "fn f(c: &Config) {}",
+            "takes a `&Record`, a `&Batch`, or columns",
+        );
+        filter("", "fn f(r: &Record<'_>) {}", "which columns does it read?");
+        filter(
+            "",
+            "fn f(r: Value<'_>, e: &mut Edit) {}",
+            "a filter has no `Edit`",
+        );
+        filter(
+            "columns(value)",
+            "fn f(b: &Batch) {}",
+            "in a `&mut Verdicts`",
+        );
+        filter(
+            "columns(values)",
+            "fn f(b: &Batch) {}",
+            "no column `values`; there are key, value",
+        );
+        filter(
+            "name = \"a\", name = \"b\"",
+            "fn f(v: Value<'_>) {}",
+            "given twice",
+        );
+        filter(
+            "colums(value)",
+            "fn f(v: Value<'_>) {}",
+            "no option `colums`",
+        );
+        filter(
+            "state = shared",
+            "fn f(v: Value<'_>) {}",
+            "`none` or `partition`",
+        );
+        filter(
+            "writes(value)",
+            "fn f(v: Value<'_>) {}",
+            "a filter replaces nothing",
+        );
+        filter("", "async fn f(v: Value<'_>) {}", "does not wait");
+        filter(
+            "",
+            "struct S;",
+            "stands before a function, or before an `impl Filter for",
+        );
+        filter("", "impl Router for S {}", "no `impl Filter for");
+        filter(
+            "name = \"a\"",
+            "impl Filter for S {}",
+            "`describe` says it all",
+        );
+        refused(World::Router, "", "fn f(k: Key<'_>) {}", "may send records");
+        refused(
+            World::Transform,
+            "",
+            "fn f(v: Value<'_>) {}",
+            "what it may replace",
+        );
+        refused(
+            World::Transform,
+            "writes(value)",
+            "fn f(v: Value<'_>) {}",
+            "takes a `&mut Edit`",
+        );
+    }
 }

@@ -33,7 +33,7 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use crate::ConfigKey;
+use crate::{Columns, ConfigKey};
 
 /// A configuration that says which keys it has. Derived with [`Config`](derive@crate::Config).
 pub trait Config: DeserializeOwned {
@@ -43,6 +43,12 @@ pub trait Config: DeserializeOwned {
     /// A sentence for whoever binds the plugin, if the keys do not suit each other.
     fn check(&self) -> Result<(), String> {
         Ok(())
+    }
+
+    /// With this configuration no more than these of the described columns are read; `None` for
+    /// all of them.
+    fn columns(&self) -> Option<Columns> {
+        None
     }
 }
 

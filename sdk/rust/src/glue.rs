@@ -9,6 +9,7 @@ use crate::{
     bindings::types,
     config,
     host::{self, Level},
+    logging,
 };
 
 /// The one configured plugin of a component instance.
@@ -59,7 +60,7 @@ pub fn configure_filter<F: Filter>(
     slot: &Slot<F>,
     pairs: Vec<(String, String)>,
 ) -> Result<(), String> {
-    log_panics();
+    begin();
     let plugin = F::configure(read_config(&F::describe(), pairs)?)?;
     narrow(plugin.columns());
     slot.0.replace(Some(plugin));
@@ -70,7 +71,7 @@ pub fn configure_router<R: Router>(
     slot: &Slot<R>,
     pairs: Vec<(String, String)>,
 ) -> Result<(), String> {
-    log_panics();
+    begin();
     let plugin = R::configure(read_config(&R::describe(), pairs)?)?;
     narrow(plugin.columns());
     slot.0.replace(Some(plugin));
@@ -81,7 +82,7 @@ pub fn configure_transform<T: Transform>(
     slot: &Slot<T>,
     pairs: Vec<(String, String)>,
 ) -> Result<(), String> {
-    log_panics();
+    begin();
     let plugin = T::configure(read_config(&T::describe(), pairs)?)?;
     narrow(plugin.columns());
     slot.0.replace(Some(plugin));
@@ -135,7 +136,8 @@ pub(crate) fn read_config<C: serde::de::DeserializeOwned>(
 }
 
 /// A panic becomes a trap, which says nothing: the message goes to the host's log first.
-fn log_panics() {
+fn begin() {
+    logging::install();
     if cfg!(target_arch = "wasm32") {
         panic::set_hook(Box::new(|info| host::log(Level::Error, &info.to_string())));
     }

@@ -1,5 +1,6 @@
 //! All that a plugin can reach outside its own memory. Natively, [`log`] prints to standard error
-//! and [`counter`] counts for [`testing::counter`](crate::testing::counter).
+//! and [`counter`] counts, for [`testing::logged`](crate::testing::logged) and
+//! [`testing::counter`](crate::testing::counter).
 
 pub use crate::bindings::host::Level;
 
@@ -39,10 +40,23 @@ pub(crate) mod outside {
 
     thread_local! {
         static COUNTERS: RefCell<BTreeMap<String, u64>> = const { RefCell::new(BTreeMap::new()) };
+        /// What was logged while a test is looking.
+        static LINES: RefCell<Option<Vec<(Level, String)>>> = const { RefCell::new(None) };
     }
 
     pub(super) fn log(level: Level, message: &str) {
         eprintln!("{level:?}: {message}");
+        LINES.with_borrow_mut(|lines| {
+            if let Some(lines) = lines {
+                lines.push((level, message.into()));
+            }
+        });
+    }
+
+    pub(crate) fn logged(run: impl FnOnce()) -> Vec<(Level, String)> {
+        LINES.set(Some(Vec::new()));
+        run();
+        LINES.take().unwrap_or_default()
     }
 
     pub(super) fn counter(name: &str, delta: u64) {

@@ -1,4 +1,5 @@
-//! Finds one value in a JSON document by its pointer (RFC 6901), skipping over the rest.
+//! Finds one value in a JSON document by its pointer (RFC 6901), skipping over the rest; or
+//! [changes](Pointers) some and copies the rest.
 //!
 //! ```
 //! use tidegate_sdk::json::Pointer;
@@ -12,7 +13,13 @@
 //! read at all. So a document that is not JSON may still yield a value; one that is JSON yields the
 //! value a parser would, where its keys are unique. Of keys that are not, the first counts.
 
+mod edit;
+mod write;
+
 use std::borrow::Cow;
+
+pub use edit::{Change, NotJson, Pointers};
+pub use write::write_string;
 
 /// How deep a document may nest: as deep as serde_json reads.
 const MAX_DEPTH: usize = 128;

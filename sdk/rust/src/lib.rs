@@ -111,6 +111,7 @@ mod filter;
 pub mod glue;
 pub mod host;
 pub mod json;
+pub mod logging;
 mod number;
 mod router;
 pub mod testing;

@@ -4,7 +4,7 @@
 
 use crate::{
     Batch, Column, Columns, Description, Edits, Filter, Partition, Router, Routes, Transform,
-    Verdict, Verdicts, bindings::types, edits::ColumnBuilder, glue,
+    Verdict, Verdicts, bindings::types, edits::ColumnBuilder, glue, host::Level,
 };
 
 /// A record to test with, from [`value`] or [`null`].
@@ -174,6 +174,13 @@ pub fn transform<T: Transform>(
 /// A batch with every column, for tests of what is not a plugin.
 pub fn batch(records: &[TestRecord]) -> Batch {
     batch_of(records, Columns::EVERY)
+}
+
+/// What was logged on this thread while `run` ran, by [`host::log`](crate::host::log) or a
+/// [facade](crate::logging).
+#[cfg(not(target_arch = "wasm32"))]
+pub fn logged(run: impl FnOnce()) -> Vec<(Level, String)> {
+    crate::host::outside::logged(run)
 }
 
 /// What [`host::counter`](crate::host::counter) added up to on this thread.
