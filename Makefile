@@ -4,7 +4,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/tidegate/target
 
 TIDEGATE := $(CARGO_TARGET_DIR)/release/tidegate
 PYTHON := python3
-PLUGINS := match route
+PLUGINS := match route redact validate sample dedup enrich
 
 .PHONY: help setup build plugins hostile test test-rust test-plugins test-clients test-faults test-hostile examples demo bench bench-hostile check fix clean
 
@@ -13,7 +13,7 @@ help:
 	@echo 'make examples  pipelines from one configuration file each, on real data, counts checked'
 	@echo 'make test      every test: Rust, plugins, Kafka clients, faults'
 	@echo 'make build     the binary, at $(TIDEGATE)'
-	@echo 'make plugins   target/plugins/match.wasm and route.wasm'
+	@echo 'make plugins   the plugins that ship, as target/plugins/<name>.wasm'
 	@echo 'make bench     measured figures; make check: format and lints; make fix: repairs both'
 	@echo 'make setup     the Debian packages that all of this needs; clean: what was built'
 

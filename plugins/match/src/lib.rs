@@ -5,7 +5,7 @@ mod test;
 use memchr::memmem::Finder;
 use serde::Deserialize;
 use tidegate::{
-    Batch, Column, ConfigKey, Description, Filter, Record, Verdict, Verdicts, field::Field,
+    Batch, Column, Columns, ConfigKey, Description, Filter, Record, Verdict, Verdicts, field::Field,
 };
 
 use crate::test::{Op, Test};
@@ -58,6 +58,10 @@ impl Filter for Match {
             test,
             negate: config.negate,
         })
+    }
+
+    fn columns(&self) -> Option<Columns> {
+        Some(self.field.columns())
     }
 
     #[inline]

@@ -4,7 +4,8 @@ mod table;
 
 use serde::Deserialize;
 use tidegate::{
-    Batch, ConfigKey, Description, Partition, Record, Router, Routes, Target, Verdict, field::Field,
+    Batch, Columns, ConfigKey, Description, Partition, Record, Router, Routes, Target, Verdict,
+    field::Field,
 };
 
 use crate::table::{Fallback, Table};
@@ -90,6 +91,10 @@ impl Router for Route {
             fallback,
             mode,
         })
+    }
+
+    fn columns(&self) -> Option<Columns> {
+        Some(self.field.columns())
     }
 
     fn targets(&self) -> Vec<String> {

@@ -45,6 +45,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("tidegate-sdk-macros", &[]),
     ("match", &["tidegate-sdk"]),
     ("route", &["tidegate-sdk"]),
+    ("redact", &["tidegate-sdk"]),
+    ("validate", &["tidegate-sdk"]),
+    ("sample", &["tidegate-sdk"]),
+    ("dedup", &["tidegate-sdk"]),
+    ("enrich", &["tidegate-sdk"]),
     ("hostile", &["tidegate-sdk"]),
     ("pick", &["tidegate-sdk"]),
     (
