@@ -3,8 +3,6 @@
 mod place;
 mod token;
 
-use std::cell::Cell;
-
 use serde::Deserialize;
 use tidegate::{
     Batch, Columns, Config as _, Description, Edit, Edits, Record, Transform, Verdict, host,
@@ -231,18 +229,22 @@ impl Redact {
         edit: &mut Edit<'_>,
         redacted: &mut u64,
     ) -> Verdict {
-        let invalid = Cell::new(false);
+        let mut changes = 0;
+        let mut invalid = false;
         edit.write_value(|out| {
             let changed = pointers.rewrite(value, out, |which, json, out| {
                 let change = self.change(self.json_actions[which], json, out);
-                *redacted += u64::from(change != Change::Keep);
+                changes += u64::from(change != Change::Keep);
                 change
             });
-            invalid.set(changed.is_err());
+            invalid = changed.is_err();
             changed == Ok(true)
         });
+        if !invalid {
+            *redacted += changes;
+            return Verdict::Keep;
+        }
         match self.on_invalid {
-            _ if !invalid.get() => Verdict::Keep,
             OnInvalid::Keep => Verdict::Keep,
             OnInvalid::Drop => Verdict::Drop,
             OnInvalid::Reject => Verdict::reject(

@@ -12,6 +12,7 @@ use tidegate_plugin::{
     Limits, OnError, PartitionChoice, Plugin,
 };
 use tidegate_record::{BatchBuilder, Codec, DecodeLimits, RecordParts, Records};
+use tidegate_test::Harness;
 
 /// A record to run plugins on. Built with [`value`] or [`null`].
 #[derive(Clone, Debug, Default)]
@@ -63,12 +64,25 @@ pub fn engine() -> &'static Engine {
 /// # Panics
 /// If it was not built, or is not one that the engine takes.
 pub fn plugin(name: &str) -> Arc<Plugin> {
+    engine()
+        .load(&component(name))
+        .expect("a plugin that ships is valid")
+}
+
+/// The same in the test harness, with nothing configured.
+///
+/// # Panics
+/// As [`plugin`].
+pub fn harness(name: &str) -> Harness {
+    Harness::from_bytes(&component(name)).expect("a plugin that ships is valid")
+}
+
+fn component(name: &str) -> Vec<u8> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/plugins");
     let folder = env::var_os("TIDEGATE_PLUGINS_DIR").map_or_else(|| beside.into(), PathBuf::from);
     let path = folder.join(name).with_extension("wasm");
-    let wasm = fs::read(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}; run `make plugins` first", path.display()));
-    engine().load(&wasm).expect("a plugin that ships is valid")
+    fs::read(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}; run `make plugins` first", path.display()))
 }
 
 /// # Errors

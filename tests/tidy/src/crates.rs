@@ -56,7 +56,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "tidegate-tests-languages",
         &["tidegate-plugin", RECORD, "tidegate-test"],
     ),
-    ("tidegate-tests-plugins", &["tidegate-plugin", RECORD]),
+    (
+        "tidegate-tests-plugins",
+        &["tidegate-plugin", RECORD, "tidegate-test"],
+    ),
     ("tidegate-tests-hostile", &[]),
     ("tidegate-tests-tidy", &[]),
 ];
