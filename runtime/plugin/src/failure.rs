@@ -93,10 +93,12 @@ pub(crate) fn classify(error: &wasmtime::Error, guest: &Guest, deadline: Duratio
             );
             CallError::deadline(&ran, guest.deadline_ms())
         }
-        Some(trap) => CallError::new(
-            FailureKind::Trap,
-            format!("it trapped: {trap}{}", backtrace(error)),
-        ),
+        Some(trap) => {
+            let trap = trap.to_string();
+            let trap = trap.strip_prefix("wasm trap: ").unwrap_or(&trap);
+            let message = format!("it trapped: {trap}{}", backtrace(error));
+            CallError::new(FailureKind::Trap, message)
+        }
         None if format!("{error:#}").contains("fuel allocated for hostcalls") => {
             let message = format!(
                 "it gave back more bytes than it may (limit `output.bytes`: {})",

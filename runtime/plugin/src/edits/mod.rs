@@ -309,3 +309,6 @@ impl Edit<BytesColumn> {
         self.place(at).map(|entry| self.column.get(entry))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -350,7 +350,7 @@ impl Guest {
                 (func (export \"configure\") (param $config i32) (param $count i32) (result i32)
                     {configure})
                 {targets}
-                (func (export \"{export}\") (param $batch i32) (result i32) {run})
+                (func $run (export \"{export}\") (param $batch i32) (result i32) {run})
                 (func (export \"cabi_post_{export}\") (param i32)
                     (global.set $free (i32.const 65536)))
                 {extra})"
