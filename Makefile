@@ -64,7 +64,7 @@ examples: plugins
 
 # In the release profile, which is built already; the whole takes about ten minutes and wants a quiet machine.
 bench: plugins
-	cargo bench --locked --profile release --workspace --bench records --bench append --bench engine --bench guests
+	cargo bench --locked --profile release --workspace --bench records --bench append --bench engine --bench chain --bench guests
 
 # How far past its deadline a plugin is cut off, and what a neighbour's requests take meanwhile.
 bench-hostile: plugins hostile

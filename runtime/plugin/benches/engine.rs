@@ -5,14 +5,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use memchr::memmem::Finder;
 use tidegate_plugin::{BindingSpec, Chain, ChainInput, ChainOutcome, Engine, EngineOptions};
 use tidegate_record::{Batch, BatchBuilder, Codec, DecodeLimits, RecordParts, Records, retain};
+
+mod support;
+
+use support::time;
 
 const RECORDS: usize = 1000;
 const NEEDLE: &str = "needle";
@@ -20,8 +23,6 @@ const LIMITS: DecodeLimits = DecodeLimits {
     max_bytes: 64 << 20,
     max_records: 1 << 20,
 };
-const ROUND: Duration = Duration::from_millis(60);
-const ROUNDS: usize = 15;
 
 fn main() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/plugins/match.wasm");
@@ -127,18 +128,18 @@ fn measure(chain: &Chain, case: &Case) {
         "the plugin and native code agree"
     );
 
-    let plugin = time(|| {
+    let plugin = time(RECORDS, || {
         let records = batch.records(LIMITS).expect("own batch");
         let (keep, _) = keep(chain, &records);
         retain(&batch, &records, |index| keep[index]).expect("own batch")
     });
-    let native = time(|| {
+    let native = time(RECORDS, || {
         let records = batch.records(LIMITS).expect("own batch");
         let keep: Vec<bool> = records.iter().map(|r| matches(&finder, r.value)).collect();
         retain(&batch, &records, |index| keep[index]).expect("own batch")
     });
-    let decode = time(|| batch.records(LIMITS));
-    let run = time(|| keep(chain, &records));
+    let decode = time(RECORDS, || batch.records(LIMITS));
+    let run = time(RECORDS, || keep(chain, &records));
     let mut inside = u64::MAX;
     for _ in 0..1000 {
         inside = inside.min(keep(chain, &records).1);
@@ -163,38 +164,6 @@ fn keep(chain: &Chain, records: &Records) -> (Vec<bool>, u64) {
         ChainOutcome::Done(result) => (result.keep, result.plugin_nanos),
         ChainOutcome::Failed(failure) => panic!("{failure:?}"),
     }
-}
-
-/// Least and median over the rounds, in CPU time: other processes cost caches, but not whole turns.
-fn time<T>(mut work: impl FnMut() -> T) -> String {
-    let mut rounds: Vec<f64> = (0..ROUNDS)
-        .map(|_| {
-            let (started, cpu, mut turns) = (Instant::now(), cpu_time(), 0);
-            while started.elapsed() < ROUND {
-                black_box(work());
-                turns += 1;
-            }
-            let used = match (cpu, cpu_time()) {
-                (Some(before), Some(after)) => after - before,
-                _ => started.elapsed(),
-            };
-            used.as_nanos() as f64 / f64::from(turns) / RECORDS as f64
-        })
-        .collect();
-    rounds.sort_by(f64::total_cmp);
-    format!("{:.1} / {:.1}", rounds[0], rounds[ROUNDS / 2])
-}
-
-/// What this thread has run, as Linux counts it; nothing elsewhere.
-fn cpu_time() -> Option<Duration> {
-    // Giving the processor up brings the kernel's count up to date.
-    std::thread::yield_now();
-    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    text.split(' ')
-        .next()?
-        .parse()
-        .ok()
-        .map(Duration::from_nanos)
 }
 
 /// Words of lower-case letters, as compressible as text; the needle stands in the middle of some.

@@ -101,10 +101,23 @@ impl Chain {
         self.run_here(input, false)
     }
 
-    /// What a run would give, without a trace in counters, breakers or pauses. Not for a chain that keeps state: that
+    /// What a run would give, without a trace in counters, breakers or pauses. Fails for a chain that keeps state: that
     /// would remember the batch.
     pub fn dry_run(&self, input: &ChainInput<'_>) -> ChainOutcome {
-        self.run_here(input, true)
+        match self.bindings.iter().find(|binding| binding.keeps_state()) {
+            None => self.run_here(input, true),
+            Some(binding) => ChainOutcome::Failed(ChainFailure {
+                alias: binding.alias().to_owned(),
+                kind: FailureKind::Unavailable,
+                message: format!(
+                    "the plugin `{}` keeps state and would remember a trial run",
+                    binding.alias()
+                ),
+                temporary: false,
+                policy: binding.on_error(),
+                record: None,
+            }),
+        }
     }
 
     fn run_here(&self, input: &ChainInput<'_>, dry: bool) -> ChainOutcome {

@@ -37,6 +37,32 @@ pub(crate) const BY_VALUE: &str = "
         (br $next)))
     (call $ok (local.get $out) (local.get $n))";
 
+/// Drops a record whose first header's value starts with `d`. Say `columns: 4` beside it.
+pub(crate) const BY_HEADER: &str = "
+    (local $n i32) (local $i i32) (local $rows i32) (local $offsets i32) (local $data i32)
+    (local $out i32) (local $entry i32)
+    (local.set $n (i32.load offset=48 (local.get $batch)))
+    (local.set $rows (i32.load offset=128 (local.get $batch)))
+    (local.set $offsets (i32.load offset=160 (local.get $batch)))
+    (local.set $data (i32.load offset=168 (local.get $batch)))
+    (local.set $out (call $realloc (i32.const 0) (i32.const 0) (i32.const 1) (local.get $n)))
+    (block $done (loop $next
+        (br_if $done (i32.ge_u (local.get $i) (local.get $n)))
+        (i32.store8 (i32.add (local.get $out) (local.get $i)) (i32.const 0))
+        (local.set $entry
+            (i32.load (i32.add (local.get $rows) (i32.shl (local.get $i) (i32.const 2)))))
+        (if (i32.lt_u (local.get $entry)
+                (i32.load offset=4 (i32.add (local.get $rows) (i32.shl (local.get $i) (i32.const 2)))))
+            (then
+                (local.set $entry (i32.load
+                    (i32.add (local.get $offsets) (i32.shl (local.get $entry) (i32.const 2)))))
+                (i32.store8 (i32.add (local.get $out) (local.get $i))
+                    (i32.eq (i32.load8_u (i32.add (local.get $data) (local.get $entry)))
+                        (i32.const 100)))))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br $next)))
+    (call $ok (local.get $out) (local.get $n))";
+
 /// Routes every record to its first topic, by key, and keeps it here.
 pub(crate) const ROUTE_ALL: &str = "
     (local $n i32) (local $i i32) (local $records i32) (local $targets i32) (local $partitions i32)

@@ -7,7 +7,7 @@ use tidegate_plugin::{
 };
 use tidegate_record::{BatchBuilder, Codec, DecodeLimits, RecordParts, Records};
 
-use crate::guests::{BY_VALUE, Guest, KEEP_ALL, MARK_ALL};
+use crate::guests::{BY_HEADER, BY_VALUE, DEDUP, Guest, KEEP_ALL, MARK_ALL};
 use crate::{bind, config, done, engine, failed, records, run, run_on, spec, with_policy};
 
 const LOOP: &str = "(loop $ever (br $ever)) (unreachable)";
@@ -39,7 +39,7 @@ fn a_header_filter_costs_the_same_whatever_the_values() {
     let engine = engine();
     let guest = Guest {
         columns: 4,
-        ..Guest::filter(KEEP_ALL)
+        ..Guest::filter(BY_HEADER)
     };
     let lowered = |value_bytes: usize| {
         let filter = bind(&engine, &guest, spec("h"));
@@ -302,4 +302,33 @@ fn time_and_memory_are_counted() {
     );
     done(run(&[&trapping], &records(&["a"])));
     assert_eq!(trapping.stats().memory_bytes, 0);
+}
+
+#[test]
+fn a_dry_run_leaves_no_trace() {
+    let engine = engine();
+    let filter = bind(
+        &engine,
+        &Guest::filter(BY_VALUE),
+        with_policy(OnError::Pause, Limits::default()),
+    );
+    let chain = Chain::new(vec![Arc::clone(&filter)]);
+    let try_out = |chain: &Chain, values: &[&str]| {
+        chain.dry_run(&ChainInput::new("orders", 0, 0, &records(values)))
+    };
+    assert_eq!(done(try_out(&chain, &["a", "d"])).keep, [true, false]);
+    failed(try_out(&chain, &["t"]));
+    let stats = filter.stats();
+    assert_eq!((stats.records_in, stats.errors, stats.paused), (0, 0, None));
+    // State would remember the batch, so a chain that keeps some cannot be tried.
+    let dedup = Guest {
+        state: 1,
+        ..Guest::filter(DEDUP)
+    };
+    let dedup = bind(&engine, &dedup, spec("dedup"));
+    assert!(done(run(&[&dedup], &records(&["a"]))).all_kept);
+    let failure = failed(try_out(&Chain::new(vec![Arc::clone(&dedup)]), &["b"]));
+    assert!(failure.message.contains("keeps state"), "{failure:?}");
+    let result = done(run(&[&dedup], &records(&["a", "b"])));
+    assert_eq!(result.keep, [false, true]);
 }
