@@ -48,7 +48,7 @@ pub use breaker::BreakerState;
 pub use chain::Chain;
 pub use compile::{COMPILE_COMMAND, Compiler, compile_child};
 pub use description::{Columns, ConfigKey, ConfigKind, Description, State, World};
-pub use edits::{Edits, RecordEdit};
+pub use edits::{Edits, Header, RecordEdit};
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use histogram::Histogram;
 pub use limits::{Limits, OnError, OnReject};

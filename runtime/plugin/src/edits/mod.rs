@@ -26,10 +26,13 @@ pub struct RecordEdit<'a> {
     pub key: Option<Option<&'a [u8]>>,
     pub value: Option<Option<&'a [u8]>>,
     /// All the headers that the record then has.
-    pub headers: Option<Vec<(&'a [u8], Option<&'a [u8]>)>>,
+    pub headers: Option<Vec<Header<'a>>>,
     /// Milliseconds since the Unix epoch; -1 = none.
     pub timestamp: Option<i64>,
 }
+
+/// A header's key and value; the value may be null.
+pub type Header<'a> = (&'a [u8], Option<&'a [u8]>);
 
 impl Edits {
     pub fn is_empty(&self) -> bool {
