@@ -171,6 +171,61 @@ pub fn transform<T: Transform>(
     Ok(outcomes.collect())
 }
 
+/// Configures a filter and gives what shows it these records once more each time it is called: for
+/// benchmarks.
+///
+/// # Errors
+/// What the plugin said of its configuration. What it says of the batch is not looked at.
+pub fn filter_runs<F: Filter>(
+    config: &[(&str, &str)],
+    records: &[TestRecord],
+) -> Result<impl FnMut() + use<F>, String> {
+    let description = F::describe();
+    let mut plugin = F::configure(read_config(&description, config)?)?;
+    let batch = batch_of(records, read_columns(&description, plugin.columns()));
+    Ok(move || {
+        let mut verdicts = Verdicts::new(batch.len());
+        let _ = plugin.filter_batch(&batch, &mut verdicts);
+        std::hint::black_box(verdicts.into_raw());
+    })
+}
+
+/// As [`filter_runs`].
+///
+/// # Errors
+/// As [`filter_runs`].
+pub fn route_runs<R: Router>(
+    config: &[(&str, &str)],
+    records: &[TestRecord],
+) -> Result<impl FnMut() + use<R>, String> {
+    let description = R::describe();
+    let mut plugin = R::configure(read_config(&description, config)?)?;
+    let batch = batch_of(records, read_columns(&description, plugin.columns()));
+    Ok(move || {
+        let mut routes = Routes::new(batch.len());
+        let _ = plugin.route_batch(&batch, &mut routes);
+        std::hint::black_box(routes.into_raw());
+    })
+}
+
+/// As [`filter_runs`].
+///
+/// # Errors
+/// As [`filter_runs`].
+pub fn transform_runs<T: Transform>(
+    config: &[(&str, &str)],
+    records: &[TestRecord],
+) -> Result<impl FnMut() + use<T>, String> {
+    let description = T::describe();
+    let mut plugin = T::configure(read_config(&description, config)?)?;
+    let batch = batch_of(records, read_columns(&description, plugin.columns()));
+    Ok(move || {
+        let mut edits = Edits::new(batch.len());
+        let _ = plugin.transform_batch(&batch, &mut edits);
+        std::hint::black_box(edits.into_raw());
+    })
+}
+
 /// A batch with every column, for tests of what is not a plugin.
 pub fn batch(records: &[TestRecord]) -> Batch {
     batch_of(records, Columns::EVERY)

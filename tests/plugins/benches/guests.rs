@@ -1,80 +1,100 @@
-//! Nanoseconds per record of the plugins that ship, columns, call and verdicts included, in batches
-//! of 1,000. What rebuilding the batch costs is the broker's bench.
+//! Nanoseconds per record of the plugins that ship, in batches of 1,000. `Wasm` is the component in the broker's engine:
+//! columns filled, call, verdicts or edits taken back and checked; what rebuilding the batch costs is the broker's bench.
+//! `native` is the same Rust compiled natively, on columns that were filled before.
 
-use std::time::Instant;
+mod cases;
 
+use std::path::Path;
+use std::process::Command;
+
+use cases::{BATCH, CASES, LARGE, SMALL, Sample};
 use tidegate_plugin::Chain;
 use tidegate_tests_plugins::{Row, bind, records, run_chain, value};
 
-const BATCH: usize = 1_000;
-const BATCHES: usize = 300;
-
 fn main() {
-    let small = rows(100);
-    let large = rows(1_000);
-    println!("{:<44} {:>10} {:>10}", "ns per record", "100 B", "1 KB");
-    for (name, config) in CASES {
-        let binding = bind(name, config).expect("a good configuration");
-        let chain = Chain::new(vec![binding]);
+    let native = native();
+    let (small, large) = (rows(SMALL), rows(LARGE));
+    println!("{:<52} {:>17} {:>17}", "ns per record", "100 B", "1 KB");
+    println!(
+        "{:<52} {:>8} {:>8} {:>8} {:>8}",
+        "", "Wasm", "native", "Wasm", "native"
+    );
+    for (at, (name, config)) in CASES.iter().enumerate() {
+        let chain = Chain::new(vec![bind(name, config).expect("a good configuration")]);
         let label: Vec<String> = config
             .iter()
-            .map(|(key, value)| format!("{key}={value}"))
+            .map(|(key, value)| shown(key, value))
             .collect();
-        let (small, large) = (nanos(&chain, &small), nanos(&chain, &large));
+        let native = native.get(at).copied().unwrap_or_default();
         println!(
-            "{:<44} {small:>10.1} {large:>10.1}",
-            format!("{name} {}", label.join(" "))
+            "{:<52} {:>8.1} {:>8.1} {:>8.1} {:>8.1}",
+            format!("{name} {}", label.join(" ")),
+            nanos(&chain, &small),
+            native.0,
+            nanos(&chain, &large),
+            native.1,
         );
     }
 }
 
-const CASES: &[(&str, &[(&str, &str)])] = &[
-    ("match", &[("value", "needle")]),
-    ("match", &[("value", "absent")]),
-    ("match", &[("op", "exists")]),
-    ("match", &[("op", "prefix"), ("value", "{\"id\"")]),
-    ("match", &[("op", "regex"), ("value", "ne+dle")]),
-    ("match", &[("field", "header:none"), ("op", "exists")]),
-    (
-        "match",
-        &[("field", "json:/id"), ("op", "gt"), ("value", "500")],
-    ),
-    (
-        "match",
-        &[("field", "json:/last"), ("op", "equals"), ("value", "z")],
-    ),
-    ("route", &[("table", "eu=a;us=b")]),
-    ("route", &[("field", "json:/last"), ("table", "y=a;z=b")]),
-];
-
-/// Every second one contains the needle.
 fn rows(bytes: usize) -> Vec<Row> {
-    let row = |i: usize| {
-        let word = if i.is_multiple_of(2) {
-            "needle"
-        } else {
-            "nothing"
-        };
-        let open = format!(r#"{{"id": {i}, "word": "{word}", "text": ""#);
-        let close = r#"", "last": "z"}"#;
-        let text = "lorem ipsum dolor sit amet ".chars().cycle();
-        let text: String = text
-            .take(bytes.saturating_sub(open.len() + close.len()))
-            .collect();
-        value(format!("{open}{text}{close}")).key(["eu", "us", "asia"][i % 3])
+    let row = |index| {
+        let Sample {
+            key,
+            value: text,
+            header,
+        } = cases::sample(index, bytes);
+        value(text).key(key).header("trace", header)
     };
     (0..BATCH).map(row).collect()
 }
 
 fn nanos(chain: &Chain, rows: &[Row]) -> f64 {
     let records = records(rows);
-    let mut best = f64::MAX;
-    for _ in 0..5 {
-        let start = Instant::now();
-        for _ in 0..BATCHES {
-            std::hint::black_box(run_chain(chain, &records));
-        }
-        best = best.min(start.elapsed().as_nanos() as f64 / (BATCH * BATCHES) as f64);
+    cases::nanos(|| {
+        std::hint::black_box(run_chain(chain, &records));
+        chain.settle(0, true);
+    })
+}
+
+/// A long value would push the figures out of sight.
+fn shown(key: &str, value: &str) -> String {
+    let words: Vec<&str> = value.split_whitespace().collect();
+    let value = words.join(" ");
+    let short: String = value.chars().take(28).collect();
+    let more = if short.len() < value.len() { "…" } else { "" };
+    format!("{key}={short}{more}")
+}
+
+/// One pair for each case, from `plugins/native`; none where that cannot be built, which is then said.
+fn native() -> Vec<(f64, f64)> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/Cargo.toml");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args([
+            "run",
+            "--release",
+            "--locked",
+            "--quiet",
+            "-p",
+            "native",
+            "--manifest-path",
+        ])
+        .arg(manifest)
+        .output()
+        .expect("cargo runs");
+    if !output.status.success() {
+        eprintln!(
+            "no native figures: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
-    best
+    let pair = |line: &str| {
+        let (small, large) = line.split_once(' ')?;
+        Some((small.parse().ok()?, large.parse().ok()?))
+    };
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(pair)
+        .collect()
 }

@@ -50,6 +50,19 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sample", &["tidegate-sdk"]),
     ("dedup", &["tidegate-sdk"]),
     ("enrich", &["tidegate-sdk"]),
+    (
+        "native",
+        &[
+            "tidegate-sdk",
+            "match",
+            "route",
+            "redact",
+            "validate",
+            "sample",
+            "dedup",
+            "enrich",
+        ],
+    ),
     ("hostile", &["tidegate-sdk"]),
     ("pick", &["tidegate-sdk"]),
     (
