@@ -25,6 +25,8 @@ LIMIT_SECONDS = 420
 INSTALL = {
     "kcat": lambda: environment.apt("kcat", "kcat"),
     "kafkajs": environment.node_modules,
+    "java-4.1": lambda: environment.jars("4.1"),
+    "java-3.9": lambda: environment.jars("3.9"),
 }
 
 

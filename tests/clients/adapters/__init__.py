@@ -2,15 +2,18 @@
 
 import importlib
 
-# Name on the command line -> module of this package.
+# Name on the command line -> module of this package, with the class where it is not `Client`.
 NAMES = {
     "kcat": "kcat",
     "confluent-kafka": "confluent",
     "kafka-python": "kafka_python",
     "aiokafka": "aio",
     "kafkajs": "kafkajs",
+    "java-4.1": "java",
+    "java-3.9": "java:Client39",
 }
 
 
 def load(name, context):
-    return importlib.import_module(f"adapters.{NAMES[name]}").Client(context)
+    module, _, client = NAMES[name].partition(":")
+    return getattr(importlib.import_module(f"adapters.{module}"), client or "Client")(context)

@@ -2,11 +2,13 @@
 
 import fcntl
 import hashlib
+import json
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
+import urllib.request
 import venv
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -62,6 +64,18 @@ def node_modules():
     return home / "node_modules"
 
 
+def jars(version):
+    """The pinned jars of one version of Kafka's Java client, with what it needs."""
+    wanted = json.loads((CLIENTS / "jars.json").read_text())
+    home = CACHE / "jars"
+    home.mkdir(parents=True, exist_ok=True)
+    found = []
+    with _lock(home / "all"):
+        for path, digest in {**wanted["shared"], **wanted[version]}.items():
+            found.append(_jar(home, f"{wanted['repository']}/{path}", digest))
+    return found
+
+
 def apt(command, package):
     """The path of `command`, installing its Debian package when it is missing."""
     found = shutil.which(command)
@@ -88,6 +102,20 @@ def enter():
 
 def _digest(path, extra):
     return hashlib.sha256(path.read_bytes() + extra.encode()).hexdigest()[:16]
+
+
+def _jar(home, url, digest):
+    jar = home / url.rsplit("/", 1)[1]
+    if not jar.is_file():
+        print(f"fetching {url}", flush=True)
+        with urllib.request.urlopen(url, timeout=120) as answer:
+            data = answer.read()
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise RuntimeError(f"{url} is not what was pinned")
+        part = jar.with_suffix(".part")
+        part.write_bytes(data)
+        part.rename(jar)
+    return jar
 
 
 class _lock:
