@@ -1,6 +1,5 @@
 //! Plugins compiled by the real program, as the broker's child: bounds that hold, and code that survives restarts.
 
-use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -8,11 +7,10 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tidegate_plugin::{Compiler, Engine, EngineOptions, LoadError};
 
-#[path = "../../plugin/tests/suite/guests.rs"]
-#[allow(dead_code, reason = "the plugin host's tests use all of it")]
-mod guests;
+mod common;
 
-use guests::{Guest, KEEP_ALL};
+use common::bomb;
+use common::guests::{Guest, KEEP_ALL};
 
 fn options() -> EngineOptions {
     EngineOptions {
@@ -34,28 +32,6 @@ fn plugin(number: u8) -> Vec<u8> {
     let mut wasm = Guest::filter(KEEP_ALL).build();
     wasm.extend([0, 3, 1, b'n', number]);
     wasm
-}
-
-/// A plugin with one function that is so long and tangled that its compilation takes seconds and hundreds of MiB.
-fn bomb() -> Vec<u8> {
-    const STATEMENTS: usize = 100_000;
-    let mut body = String::with_capacity(STATEMENTS * 100);
-    for number in 0..STATEMENTS {
-        let (to, from) = (number % 50, (number * 7 + 1) % 50);
-        let _ = writeln!(
-            body,
-            "(local.set {to} (i32.add (local.get {from}) (i32.load offset={number} (local.get {to}))))"
-        );
-        if number % 3 == 0 {
-            let _ = writeln!(body, "(br_if 0 (local.get {to}))");
-        }
-    }
-    let locals = "i32 ".repeat(50);
-    Guest {
-        extra: format!("(func (export \"bomb\") (local {locals}) (block {body}))"),
-        ..Guest::filter(KEEP_ALL)
-    }
-    .build()
 }
 
 fn artifacts(root: &Path) -> Vec<PathBuf> {

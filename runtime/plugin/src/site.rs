@@ -19,8 +19,8 @@ use crate::guest::Guest;
 use crate::verdict::excerpt;
 use crate::{EngineOptions, LoadError, clock, contract};
 
-/// A real component made of one Rust module has three core instances (it, a shim and its fix-up).
-const CORE_INSTANCES: u32 = 4;
+/// A component made of one Rust module has three core instances (it, a shim and its fix-up), one of C or Go five.
+const CORE_INSTANCES: u32 = 8;
 const TABLES: u32 = 3;
 const TABLE_ELEMENTS: usize = 20_000;
 

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use tidegate_metadata::{BrokerSpec, Command, Listener, Outcome};
 use tidegate_storage::{CommandLog, Log, LogOptions, MemoryCommandLog, MemoryLog, StoreError};
 
+use super::upload::Uploaded;
+use super::{Offered, PluginService, UploadError};
 use crate::broker::Broker;
 use crate::config::{ServeOptions, ServerConfig};
 use crate::metadata_log::LocalMetadata;
@@ -45,6 +47,20 @@ impl CommandLog for SharedCommands {
 
     fn load_snapshot(&self) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
         self.0.load_snapshot()
+    }
+}
+
+impl PluginService {
+    /// An upload without a signature.
+    pub(crate) async fn upload(
+        &self,
+        broker: &Arc<Broker>,
+        name: &str,
+        version: &str,
+        wasm: Bytes,
+    ) -> Result<Uploaded, UploadError> {
+        self.upload_signed(broker, name, version, wasm, Offered::default())
+            .await
     }
 }
 

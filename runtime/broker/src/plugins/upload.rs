@@ -51,18 +51,6 @@ pub(crate) enum RemoveError {
 }
 
 impl PluginService {
-    /// As [`upload_signed`](Self::upload_signed), without a signature.
-    pub(crate) async fn upload(
-        &self,
-        broker: &Arc<Broker>,
-        name: &str,
-        version: &str,
-        wasm: Bytes,
-    ) -> Result<Uploaded, UploadError> {
-        self.upload_signed(broker, name, version, wasm, Offered::default())
-            .await
-    }
-
     /// Validates, compiles, stores and registers a plugin. Durable when it returns. The same bytes again are a success,
     /// and bring a signature to a version that had none.
     pub(crate) async fn upload_signed(

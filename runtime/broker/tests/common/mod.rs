@@ -1,6 +1,6 @@
 //! A running broker and a bare client on its socket.
 // Each test binary compiles this file for itself.
-#![allow(unreachable_pub)]
+#![allow(unreachable_pub, dead_code)]
 
 use bytes::{Bytes, BytesMut};
 use tidegate_broker::{Running, ServeOptions, ServerConfig, start};
