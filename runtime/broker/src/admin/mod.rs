@@ -1,6 +1,7 @@
 //! The admin port: health, metrics, plugins, and what they do to topics. HTTP with JSON; every error is `{"error": "<sentence>"}`.
 
 mod auth;
+mod explain;
 mod plugins;
 mod push;
 mod records;
@@ -46,6 +47,7 @@ pub(crate) fn router(broker: Arc<Broker>) -> Router {
         .route("/v1/plugins/{name}/rollback", post(plugins::rollback))
         .route("/v1/topics/{topic}/plugins", get(topics::plugins))
         .route("/v1/topics/{topic}/plugins/resume", post(topics::resume))
+        .route("/v1/topics/{topic}/explain", get(explain::explain))
         .route("/v1/topics/{topic}/records", get(records::read))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)

@@ -7,11 +7,12 @@ use kafka_protocol::protocol::StrBytes;
 use tidegate_metadata::Image;
 use tidegate_metadata::binding::{ChainEntry, Pin, PluginRef, parse_chain};
 use tidegate_metadata::config::{
-    CONSUME_CHAIN, ConfigSource, ConfigType, DescribedConfig, DescribedSynonym, PLUGIN_PREFIX,
-    PRODUCE_CHAIN, describe_broker, describe_topic, plugin_key,
+    CHAINS, ConfigSource, ConfigType, DescribedConfig, DescribedSynonym, PLUGIN_PREFIX,
+    describe_broker, describe_topic, plugin_key,
 };
 use tidegate_plugin::{ConfigKey, ConfigKind, Digest, Engine};
 
+use super::alias_configs::{self, Layers};
 use super::topic_admin::AdminError;
 use crate::broker::Broker;
 
@@ -86,14 +87,24 @@ pub(crate) fn topic_entries(
     image: &Image,
     own: &BTreeMap<String, String>,
 ) -> Vec<ConfigEntry> {
-    let described = describe_topic(own, &image.broker_configs, &broker.config.topic_defaults);
+    let (dynamic, file) = (&image.broker_configs, &broker.config.topic_defaults);
+    let mut described = describe_topic(own, dynamic, file);
+    let layers = Layers { own, dynamic, file };
+    alias_configs::complete(&mut described, layers, &broker.config.plugin_limits);
     let known = KnownKeys::find(&described, image, broker.plugins.engine());
     entries(described, &known)
 }
 
 /// The configs this broker runs with.
 pub(crate) fn broker_entries(broker: &Broker, image: &Image) -> Vec<ConfigEntry> {
-    let described = describe_broker(&image.broker_configs, &effective_file(broker, image));
+    let (dynamic, file) = (&image.broker_configs, &effective_file(broker, image));
+    let mut described = describe_broker(dynamic, file);
+    let layers = Layers {
+        own: &BTreeMap::new(),
+        dynamic,
+        file,
+    };
+    alias_configs::complete(&mut described, layers, &broker.config.plugin_limits);
     let known = KnownKeys::find(&described, image, broker.plugins.engine());
     entries(described, &known)
 }
@@ -171,16 +182,16 @@ fn default_of(name: &str, key: &ConfigKey) -> Option<DescribedSynonym> {
 }
 
 impl KnownKeys {
-    /// Looks up the plugins of both chains, and for settings whose alias is in neither the plugin of that name.
+    /// Looks up the plugins of all chains, and for settings whose alias is in none the plugin of that name.
     fn find(described: &[DescribedConfig], image: &Image, engine: &Engine) -> KnownKeys {
         let mut known = KnownKeys::default();
         let chains = described
             .iter()
-            .filter(|config| [PRODUCE_CHAIN, CONSUME_CHAIN].contains(&config.name.as_str()))
+            .filter(|config| CHAINS.contains(&config.name.as_str()))
             .filter_map(|config| parse_chain(config.value.as_deref()?).ok());
         for ChainEntry { alias, plugin } in chains.flat_map(|chain| chain.0) {
             if let Some(keys) = keys_of(&plugin, image, engine) {
-                // One alias may mean two plugins, one in each chain.
+                // One alias may mean several plugins, one in each chain.
                 known
                     .by_alias
                     .entry(alias.clone())

@@ -11,6 +11,7 @@ use tidegate_protocol::{DecodeBudget, Request, RequestHead};
 use crate::broker::Broker;
 use crate::connection::ConnectionContext;
 
+pub(crate) mod alias_configs;
 pub(crate) mod alter_configs;
 pub(crate) mod alter_partition_reassignments;
 pub(crate) mod api_versions;

@@ -36,7 +36,7 @@ use self::stops::Stops;
 
 pub(crate) use self::append::{Acks, ProduceFailure, ProduceOutcome};
 pub(crate) use self::consume::ChainResults;
-pub(crate) use self::explain::{Explanation, Fate, Step};
+pub(crate) use self::explain::Step;
 pub(crate) use self::producers::KnownProducer;
 pub(crate) use self::read::{Cursor, Isolation, ReadFailure};
 

@@ -50,9 +50,9 @@ use self::standing::Bounds;
 use self::store::Sha;
 use self::trust::Trust;
 
-pub(crate) use self::bindings::Place;
+pub(crate) use self::limits::named as named_limits;
 pub(crate) use self::logs::PluginLogs;
-pub(crate) use self::report::{BindingReport, TopicReport};
+pub(crate) use self::report::BindingReport;
 pub(crate) use self::resume::ResumeError;
 pub(crate) use self::rollback::RollbackError;
 pub(crate) use self::shadow::{Observed, Real, Shadow, ShadowReport};

@@ -100,6 +100,7 @@ impl Shadow {
         })
     }
 
+    #[cfg(test)]
     pub(crate) fn chain(&self) -> &Chain {
         &self.chain
     }

@@ -9,9 +9,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 pub struct Client {
-    socket: TcpStream,
+    connection: Connection,
+    #[allow(
+        dead_code,
+        reason = "dropping it stops the broker; some tests ask it for more"
+    )]
     pub running: Running,
     _data: Option<tempfile::TempDir>,
+}
+
+/// One more client of a broker.
+pub struct Connection {
+    socket: TcpStream,
 }
 
 impl Client {
@@ -34,13 +43,23 @@ impl Client {
     /// On whatever the configuration says.
     pub async fn of(config: ServerConfig) -> Client {
         let running = start(config).await.unwrap();
-        let socket = TcpStream::connect(running.kafka_addresses()[0])
-            .await
-            .unwrap();
         Client {
-            socket,
+            connection: Connection::open(&running).await,
             running,
             _data: None,
+        }
+    }
+
+    pub async fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
+        self.connection.call(version, request).await
+    }
+}
+
+impl Connection {
+    pub async fn open(running: &Running) -> Connection {
+        let socket = TcpStream::connect(running.kafka_addresses()[0]).await;
+        Connection {
+            socket: socket.unwrap(),
         }
     }
 

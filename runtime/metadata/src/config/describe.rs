@@ -64,7 +64,7 @@ pub fn describe_topic(
     names.dedup();
     names
         .into_iter()
-        .filter_map(|name| topic_config(name, topic, dynamic, file))
+        .filter_map(|name| describe_config(name, topic, dynamic, file))
         .collect()
 }
 
@@ -127,7 +127,8 @@ fn elements(list: &str) -> impl Iterator<Item = &str> {
         .filter(|element| !element.is_empty())
 }
 
-fn topic_config(
+/// One config of a topic, set or not. `None`: no topic config has the name.
+pub fn describe_config(
     name: &str,
     topic: &BTreeMap<String, String>,
     dynamic: &BTreeMap<String, String>,
@@ -155,7 +156,7 @@ fn topic_config(
             synonyms.extend(layers(name, None, dynamic, file));
             // An alias without a policy of its own has the topic's.
             let general = alias_config(name).and_then(|found| found.fallback());
-            if let Some(general) = general.and_then(|g| topic_config(g, topic, dynamic, file)) {
+            if let Some(general) = general.and_then(|g| describe_config(g, topic, dynamic, file)) {
                 synonyms.extend(general.synonyms);
             }
         }

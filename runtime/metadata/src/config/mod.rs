@@ -20,8 +20,8 @@ pub use alias::{
 pub use broker_table::{BrokerConfigDef, broker_defs};
 pub use check::Check;
 pub use describe::{
-    ConfigSource, DescribedConfig, DescribedSynonym, describe_broker, describe_topic, list_append,
-    list_subtract,
+    ConfigSource, DescribedConfig, DescribedSynonym, describe_broker, describe_config,
+    describe_topic, list_append, list_subtract,
 };
 pub use resolve::{AliasSettings, InvalidConfig, TopicConfig};
 pub use topic_table::topic_defs;

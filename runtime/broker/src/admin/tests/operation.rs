@@ -208,3 +208,44 @@ async fn records_are_read_past_the_consume_chain_in_bounded_answers() {
         assert!(!refused.error().is_empty());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offset_is_explained() {
+    let admin = bound(&[]).await;
+    let partition = admin.broker.topics.get("t").unwrap().partition(0).unwrap();
+    partition
+        .append_internal(batch(&[Some(b"a")]))
+        .await
+        .unwrap()
+        .unwrap();
+    let told = admin
+        .get("/v1/topics/t/explain?partition=0&offset=0")
+        .await
+        .json();
+    assert_eq!(
+        (&told["stored"], &told["fate"]),
+        (&true.into(), &"kept".into())
+    );
+    assert_eq!(
+        (&told["topic"], &told["partition"], &told["offset"]),
+        (&"t".into(), &0.into(), &0.into())
+    );
+    assert_eq!(
+        (&told["steps"], &told["consume"]),
+        (&serde_json::json!([]), &serde_json::json!([]))
+    );
+    let ahead = admin.get("/v1/topics/t/explain?offset=7").await.json();
+    assert_eq!(
+        (&ahead["stored"], &ahead["fate"]),
+        (&false.into(), &"ahead".into())
+    );
+    assert!(ahead["note"].as_str().unwrap().contains("ends at 1"));
+    for (query, status) in [
+        ("", 400),
+        ("?offset=-1", 400),
+        ("?offset=0&partition=9", 404),
+    ] {
+        let refused = admin.get(&format!("/v1/topics/t/explain{query}")).await;
+        assert_eq!(refused.status, status, "{query}: {}", refused.text);
+    }
+}
