@@ -7,7 +7,8 @@ use tidegate_storage::LogStore;
 use super::world::{
     World, batch, filter, filter_under, in_groups, joined, router_under, spec, transform,
 };
-use crate::partition::{Acks, Explanation, Fate};
+use crate::partition::Acks;
+use crate::partition::explain::{Explanation, Fate};
 
 fn world() -> World {
     let configs = [("tidegate.dead.letter.topic", "dlq")];
