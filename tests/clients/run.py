@@ -27,6 +27,8 @@ INSTALL = {
     "kafkajs": environment.node_modules,
     "java-4.1": lambda: environment.jars("4.1"),
     "java-3.9": lambda: environment.jars("3.9"),
+    "franz-go": environment.go_driver,
+    "sarama": environment.go_driver,
 }
 
 

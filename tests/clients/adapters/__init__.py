@@ -11,6 +11,8 @@ NAMES = {
     "kafkajs": "kafkajs",
     "java-4.1": "java",
     "java-3.9": "java:Client39",
+    "franz-go": "golang:FranzGo",
+    "sarama": "golang:Sarama",
 }
 
 

@@ -31,6 +31,8 @@ class BaseClient:
     idempotent = True
     # kcat has no flag for a record's timestamp.
     sets_timestamps = True
+    # Whether a group's automatic commits move through a gap in which nothing is received.
+    commits_gaps = True
     # kafkajs has its own sentence for each error code and drops the broker's.
     tells_reasons = True
 

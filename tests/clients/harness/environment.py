@@ -76,6 +76,19 @@ def jars(version):
     return found
 
 
+def go_driver():
+    """The program of adapters/go_driver, with the pinned Go clients in it."""
+    source = CLIENTS / "adapters" / "go_driver"
+    version = subprocess.run(["go", "version"], capture_output=True, text=True, check=True).stdout
+    texts = [path.read_text() for path in sorted(source.iterdir())]
+    binary = CACHE / "go" / hashlib.sha256("".join([version, *texts]).encode()).hexdigest()[:16] / "driver"
+    with _lock(binary.parent):
+        if not binary.exists():
+            print(f"building the Go clients into {binary.parent}", flush=True)
+            _run("go", "build", "-mod=readonly", "-o", binary, ".", cwd=source)
+    return binary
+
+
 def apt(command, package):
     """The path of `command`, installing its Debian package when it is missing."""
     found = shutil.which(command)
