@@ -178,7 +178,7 @@ class Corpus:
         same(bool(artifacts), True, "compiled artifacts are kept in the data directory")
         status, answer = self.put("artifact", artifacts[0].read_bytes())
         same(status, 400, f"refused: {answer}")
-        says(answer["error"], PUSH["compiled-artifact"])
+        says(answer["error"], "is not Wasm|compiled code")
 
     # The ways in.
 

@@ -73,6 +73,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "tidegate-tests-plugins",
         &["tidegate-plugin", RECORD, "tidegate-test"],
     ),
+    ("tidegate-tests-docs", &["tidegate-sdk"]),
+    ("tidegate-tests-docs-harness", &["tidegate-test"]),
     ("tidegate-tests-hostile", &[]),
     ("tidegate-tests-tidy", &[]),
 ];
