@@ -6,7 +6,7 @@ TIDEGATE := $(CARGO_TARGET_DIR)/release/tidegate
 PYTHON := python3
 PLUGINS := match route redact validate sample dedup enrich
 
-.PHONY: help setup build plugins hostile test test-rust test-plugins test-clients test-faults test-hostile examples demo bench bench-hostile check fix clean
+.PHONY: help setup build plugins hostile test test-rust test-plugins test-clients test-faults test-hostile test-docs examples demo bench bench-hostile check fix clean
 
 help:
 	@echo 'make demo      real flights through a filter and a router, counts checked'
@@ -46,6 +46,11 @@ test-plugins:
 	cd sdk/rust && cargo test --release --workspace --no-fail-fast
 	cd plugins && cargo test --release --no-fail-fast
 
+# Every block of code in README.md and docs/ is compiled, run or loaded.
+test-docs: plugins
+	cd tests/docs && cargo test --release --no-fail-fast
+	@$(PYTHON) -u tests/docs/check.py
+
 test-clients: plugins
 	@$(PYTHON) -u tests/clients/run.py
 
@@ -75,6 +80,7 @@ check: setup
 	cargo fmt --all --check
 	cd plugins && cargo fmt --all --check
 	cd sdk/rust && cargo fmt --all --check
+	cd tests/docs && cargo fmt --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cd plugins && cargo clippy --release --all-targets -- -D warnings
 	cd sdk/rust && cargo clippy --release --workspace --all-targets -- -D warnings

@@ -22,6 +22,7 @@ PHASES = [
     ("test-clients", False),
     ("test-faults", False),
     ("test-hostile", False),
+    ("test-docs", False),
     ("examples", False),
     ("check", False),
 ]
