@@ -19,7 +19,7 @@ use wasmtime::component::Component;
 use crate::Digest;
 
 /// The most that one component may compile to. JavaScript and Python engines come to 35 MiB.
-pub(crate) const MAX_CODE_BYTES: usize = 256 << 20;
+pub(crate) const MAX_CODE_BYTES: usize = 128 << 20;
 pub(crate) const HEADER_BYTES: usize = 82;
 
 const MAGIC: [u8; 8] = *b"tgcwasm\0";
@@ -28,21 +28,19 @@ const VERSION: u16 = 1;
 /// Code that the compiler of this version made of the component with this digest.
 pub(crate) struct Artifact {
     digest: Digest,
-    /// A whole file; the code follows the header.
-    file: Vec<u8>,
+    bytes: Vec<u8>,
+    /// Where in `bytes` the code starts: code is too large to be copied for a header's sake.
+    start: usize,
 }
 
 impl Artifact {
     /// `code` is what `Engine::precompile_component` gave for the component with this digest.
-    pub(crate) fn compiled(digest: Digest, code: &[u8]) -> Artifact {
-        let mut file = Vec::with_capacity(HEADER_BYTES + code.len());
-        file.extend_from_slice(&MAGIC);
-        file.extend_from_slice(&VERSION.to_be_bytes());
-        file.extend_from_slice(&digest.0);
-        file.extend_from_slice(&Sha256::digest(code));
-        file.extend_from_slice(&(code.len() as u64).to_be_bytes());
-        file.extend_from_slice(code);
-        Artifact { digest, file }
+    pub(crate) fn compiled(digest: Digest, code: Vec<u8>) -> Artifact {
+        Artifact {
+            digest,
+            bytes: code,
+            start: 0,
+        }
     }
 
     /// A file of the cache. The error says what is wrong with it.
@@ -68,25 +66,39 @@ impl Artifact {
         if Sha256::digest(code).as_slice() != sum {
             return Err("its checksum is wrong");
         }
-        Ok(Artifact { digest, file })
+        Ok(Artifact {
+            digest,
+            bytes: file,
+            start: HEADER_BYTES,
+        })
     }
 
     pub(crate) fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// What goes to disk.
-    pub(crate) fn file(&self) -> &[u8] {
-        &self.file
+    pub(crate) fn code(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    /// What goes to disk before the code.
+    pub(crate) fn header(&self) -> Vec<u8> {
+        let code = self.code();
+        let mut header = Vec::with_capacity(HEADER_BYTES);
+        header.extend_from_slice(&MAGIC);
+        header.extend_from_slice(&VERSION.to_be_bytes());
+        header.extend_from_slice(&self.digest.0);
+        header.extend_from_slice(&Sha256::digest(code));
+        header.extend_from_slice(&(code.len() as u64).to_be_bytes());
+        header
     }
 
     /// The code, mapped for one engine. An error is the engine's: the code is of another version or for another
     /// machine, or the component needs more than that engine may give.
     pub(crate) fn component(&self, engine: &wasmtime::Engine) -> wasmtime::Result<Component> {
-        let code = self.file.get(HEADER_BYTES..).unwrap_or_default();
         // SAFETY: the bytes are what `precompile_component` gave and nobody changed since (see the head of this
         // file); `deserialize` itself refuses other versions, targets and settings.
-        unsafe { Component::deserialize(engine, code) }
+        unsafe { Component::deserialize(engine, self.code()) }
     }
 }
 
@@ -96,18 +108,22 @@ mod tests {
 
     const DIGEST: Digest = Digest([7; 32]);
 
+    fn file(artifact: &Artifact) -> Vec<u8> {
+        [&artifact.header(), artifact.code()].concat()
+    }
+
     #[test]
     fn a_file_comes_back() {
-        let made = Artifact::compiled(DIGEST, b"code");
-        assert_eq!(made.file().len(), HEADER_BYTES + 4);
-        let read = Artifact::decode(DIGEST, made.file().to_vec()).unwrap();
-        assert_eq!(read.file(), made.file());
-        assert_eq!(read.digest(), DIGEST);
+        let made = Artifact::compiled(DIGEST, b"code".to_vec());
+        assert_eq!(made.header().len(), HEADER_BYTES);
+        let read = Artifact::decode(DIGEST, file(&made)).unwrap();
+        assert_eq!((read.code(), read.digest()), (&b"code"[..], DIGEST));
+        assert_eq!(file(&read), file(&made));
     }
 
     #[test]
     fn every_damage_is_seen() {
-        let file = Artifact::compiled(DIGEST, b"some code").file;
+        let file = file(&Artifact::compiled(DIGEST, b"some code".to_vec()));
         for at in 0..file.len() {
             let mut bad = file.clone();
             bad[at] ^= 0x10;

@@ -71,7 +71,7 @@ impl Cache {
 
     /// Durable and whole, or not there at all. Older files go until all fit.
     pub(crate) fn write(&self, artifact: &Artifact) -> io::Result<()> {
-        if artifact.file().len() as u64 > self.max_bytes {
+        if (HEADER_BYTES + artifact.code().len()) as u64 > self.max_bytes {
             return Ok(());
         }
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,8 +79,8 @@ impl Cache {
         let unfinished = self
             .directory
             .join(format!("{UNFINISHED}{}", artifact.digest()));
-        let written = write_synced(&unfinished, artifact.file())
-            .and_then(|()| fs::rename(&unfinished, &path));
+        let written =
+            write_synced(&unfinished, artifact).and_then(|()| fs::rename(&unfinished, &path));
         if written.is_err() {
             drop(fs::remove_file(&unfinished));
         }
@@ -179,14 +179,15 @@ fn make_private(root: &Path, directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_synced(path: &Path, artifact: &Artifact) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
         .open(path)?;
-    file.write_all(bytes)?;
+    file.write_all(&artifact.header())?;
+    file.write_all(artifact.code())?;
     file.sync_all()
 }
 
@@ -201,7 +202,7 @@ mod tests {
     const ENGINE: &str = "00112233";
 
     fn artifact(number: u8, bytes: usize) -> Artifact {
-        Artifact::compiled(Digest([number; 32]), &vec![number; bytes])
+        Artifact::compiled(Digest([number; 32]), vec![number; bytes])
     }
 
     fn names(cache: &Cache) -> Vec<String> {
@@ -220,7 +221,7 @@ mod tests {
         cache.write(&artifact(1, 100)).unwrap();
         let again = Cache::open(root.path(), ENGINE, 1 << 20).unwrap();
         let read = again.read(Digest([1; 32])).unwrap().unwrap();
-        assert_eq!(read.file(), artifact(1, 100).file());
+        assert_eq!(read.code(), artifact(1, 100).code());
         assert!(again.read(Digest([2; 32])).unwrap().is_none());
         again.remove(Digest([1; 32]));
         assert!(again.read(Digest([1; 32])).unwrap().is_none());

@@ -201,8 +201,7 @@ impl Inner {
         self.compilations.fetch_add(1, Ordering::Relaxed);
         let (engine, compatibility) = (self.sites.compiler(), self.sites.compatibility());
         let code = self.workshop.compile(engine, compatibility, wasm)?;
-        let artifact = Artifact::compiled(digest, &code);
-        drop(code);
+        let artifact = Artifact::compiled(digest, code);
         let plugin = self.load(&artifact, wasm.len())?;
         // Only what passed every check is kept: refused files must not fill the disk.
         if let Some(cache) = &self.cache

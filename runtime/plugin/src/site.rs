@@ -40,6 +40,15 @@ pub enum Allocation {
     OnDemand,
 }
 
+impl Allocation {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Allocation::Pooled => "pooled",
+            Allocation::OnDemand => "on-demand",
+        }
+    }
+}
+
 pub(crate) struct Sites {
     pooled: Site,
     large: Site,

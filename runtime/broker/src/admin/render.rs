@@ -65,6 +65,7 @@ pub(super) fn description(plugin: &Plugin) -> Value {
         "columns": columns(*wanted),
         "writes": columns(*writes),
         "state": state(*kept),
+        "allocation": plugin.allocation().as_str(),
         "config": config,
     })
 }

@@ -36,6 +36,7 @@ pub(crate) fn run(args: ShowArgs, global: &Global) -> Result<()> {
     )?;
     say!("  reads     {}", text(&description["columns"]))?;
     say!("  state     {}", text(&description["state"]))?;
+    say!("  instances {}", text(&description["allocation"]))?;
     let error = text(&answer["description_error"]);
     if !error.is_empty() {
         say!("  error     {error}")?;

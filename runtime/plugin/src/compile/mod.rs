@@ -32,7 +32,7 @@ pub const COMPILE_COMMAND: &str = "compile-plugin";
 
 /// Compilations at one time, each with its own memory bound.
 const AT_ONCE: usize = 2;
-/// Threads of one compilation.
+/// Threads of one compilation, which is not urgent: half the cores stay for the broker.
 const MAX_THREADS: usize = 4;
 /// Of the child's last words.
 const MAX_WORDS: u64 = 4096;
@@ -222,7 +222,8 @@ fn precompile(engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 fn start(program: &Path) -> io::Result<Child> {
-    let threads = thread::available_parallelism().map_or(1, |cores| cores.get().min(MAX_THREADS));
+    let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
+    let threads = (cores / 2).clamp(1, MAX_THREADS);
     let mut command = Command::new(program);
     command
         .arg(COMPILE_COMMAND)
