@@ -88,6 +88,9 @@ struct Inner {
     ready: HashMap<BindKey, Ready>,
     failed: HashMap<BindKey, (String, Instant)>,
     barred: Barred,
+    /// The chain last made for a place. Partitions remember things about a chain, so it stays the same one for as long as
+    /// its bindings do, whatever else changes in the cluster.
+    chains: HashMap<(String, Place), Arc<Chain>>,
     /// What shadows were found to do, by topic, for as long as the shadow is made of the same.
     shadows: HashMap<String, (Vec<BindKey>, Arc<ShadowCounters>)>,
 }
@@ -234,6 +237,10 @@ impl Bindings {
             .ready
             .retain(|key, ready| wanted.contains(key) || ready.wanted.elapsed() < KEPT_UNWANTED);
         inner.failed.retain(|key, _| wanted.contains(key));
+        let places: HashSet<_> = wanted.iter().map(|key| (&*key.topic, key.place)).collect();
+        inner
+            .chains
+            .retain(|(topic, place), _| places.contains(&(&**topic, *place)));
         inner
             .shadows
             .retain(|_, (keys, _)| keys.iter().all(|key| wanted.contains(key)));
@@ -274,8 +281,12 @@ impl Bindings {
             produce,
             consume,
             shadow: match shadow {
-                ChainSlot::Ready(chain) => Some(self.shadow(topic, config, image, &chain)),
-                ChainSlot::None | ChainSlot::Unavailable(_) => None,
+                ChainSlot::Ready(chain) => Some(self.shadow(topic, config, image, chain)),
+                ChainSlot::Unavailable(_) => None,
+                ChainSlot::None => {
+                    self.lock().shadows.remove(topic);
+                    None
+                }
             },
         };
         (chains, no_produce || no_consume || no_shadow)
@@ -286,7 +297,7 @@ impl Bindings {
         topic: &str,
         config: &TopicConfig,
         image: &Image,
-        chain: &Chain,
+        chain: Arc<Chain>,
     ) -> Arc<Shadow> {
         let stands = stands(topic, config, Place::Shadow, image).unwrap_or_default();
         let keys: Vec<BindKey> = stands.into_iter().map(|stand| stand.key).collect();
@@ -295,7 +306,7 @@ impl Bindings {
         if entry.0 != keys {
             *entry = (keys, Arc::default());
         }
-        Shadow::new(chain.clone(), entry.1.clone(), self.gate.clone())
+        Shadow::new(chain, entry.1.clone(), self.gate.clone())
     }
 
     /// What the topic's shadow was found to do.
@@ -329,8 +340,23 @@ impl Bindings {
         match self.barred(topic, place) {
             // What the change is may be what lifts the bar, so it has to be looked at again.
             Some(why) => (ChainSlot::Unavailable(why), true),
-            None => (ChainSlot::Ready(Arc::new(Chain::new(bound))), false),
+            None => (ChainSlot::Ready(self.chain_of(topic, place, bound)), false),
         }
+    }
+
+    fn chain_of(&self, topic: &str, place: Place, bound: Vec<Arc<Binding>>) -> Arc<Chain> {
+        let mut inner = self.lock();
+        let known = inner.chains.entry((topic.to_owned(), place)).or_default();
+        let same = known.bindings().len() == bound.len()
+            && known
+                .bindings()
+                .iter()
+                .zip(&bound)
+                .all(|(one, other)| Arc::ptr_eq(one, other));
+        if !same {
+            *known = Arc::new(Chain::new(bound));
+        }
+        known.clone()
     }
 
     /// Why the stand's binding is not ready here.

@@ -92,9 +92,13 @@ impl Real {
 }
 
 impl Shadow {
-    pub(super) fn new(chain: Chain, counters: Arc<ShadowCounters>, gate: Arc<Gate>) -> Arc<Shadow> {
+    pub(super) fn new(
+        chain: Arc<Chain>,
+        counters: Arc<ShadowCounters>,
+        gate: Arc<Gate>,
+    ) -> Arc<Shadow> {
         Arc::new(Shadow {
-            chain: Arc::new(chain),
+            chain,
             counters,
             gate,
         })

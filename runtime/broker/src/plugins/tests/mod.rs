@@ -2,6 +2,7 @@
 
 mod logs;
 mod rules;
+mod running;
 mod trust;
 
 use std::sync::Arc;

@@ -164,10 +164,19 @@ async fn a_change_of_policy_or_limit_alone_makes_a_new_binding() {
         chain.bindings()[0].clone()
     };
     let first = binding();
+    let chain = || match chains(&broker, "t").produce {
+        ChainSlot::Ready(chain) => chain,
+        _ => panic!("not ready"),
+    };
+    let before = chain();
     change(&broker, set("t", &[("retention.ms", Some("5"))]))
         .await
         .unwrap();
     assert!(Arc::ptr_eq(&first, &binding()));
+    assert!(
+        Arc::ptr_eq(&before, &chain()),
+        "what a partition knows of it stays"
+    );
     let mut last = first;
     for (name, value) in [
         (ON_ERROR, "pass"),
