@@ -1,11 +1,15 @@
-//! A small blocking Kafka client: metadata, leader routing, retries. Enough for commands, no more.
+//! A small blocking Kafka client: metadata, leader routing, retries; a producer and a reader on top. Enough for commands, no more.
 
 mod cluster;
 mod connection;
 mod error;
+mod producer;
+mod reader;
 
 pub(crate) use cluster::{Client, PartitionView, RETRY_FOR, retry};
 pub(crate) use error::{ClientError, check, check_code};
+pub(crate) use producer::{Outgoing, Producer, Refused, Sending};
+pub(crate) use reader::{Reader, Start};
 
 use tidegate_protocol::StrBytes;
 use tidegate_protocol::messages::{GroupId, TopicName};
