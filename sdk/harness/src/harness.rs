@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tidegate_plugin::{
-    Binding, BindingSpec, Chain, ChainFailure, ChainInput, ChainOutcome, Description, Engine,
+    Binding, BindingSpec, BindingStats, Chain, ChainFailure, ChainInput, ChainOutcome, Description, Engine,
     EngineError, EngineOptions, FailureKind, Limits, LoadError, LogSink, OnError, Plugin, Side,
     State, World,
 };
+use tidegate_record::Records;
 
 use crate::record::encode;
 use crate::{
@@ -80,6 +82,18 @@ pub(crate) struct Setting {
     pub(crate) side: Side,
     pub(crate) compacted: bool,
     pub(crate) repeat: bool,
+}
+
+impl Setting {
+    fn input<'a>(&'a self, records: &'a Records) -> ChainInput<'a> {
+        ChainInput {
+            base_offset: (self.side == Side::Consume).then_some(0),
+            side: self.side,
+            keep_tombstones: self.compacted,
+            fixed_keys: self.compacted,
+            ..ChainInput::new(&self.topic, self.partition, self.append_time_ms, records)
+        }
+    }
 }
 
 /// The engine of this process, as a broker with its default options has it: each component is compiled once in it.
@@ -276,12 +290,28 @@ impl Harness {
         }
     }
 
-    /// The chain of this one plugin, bound: for whoever measures it.
+    /// Shows the plugin one batch as [`run`](Self::run) does, once, at a time of its own.
     ///
     /// # Errors
-    /// [`RunError::Refused`], as [`check`](Self::check).
-    pub fn chain(&self) -> Result<Chain, RunError> {
-        Ok(self.bind()?.chain.clone())
+    /// As [`run`](Self::run).
+    pub fn run_at(&self, append_time_ms: i64, records: &[Record]) -> Result<Outcome, RunError> {
+        let setting = Setting {
+            append_time_ms,
+            ..self.setting.clone()
+        };
+        let bound = self.bind()?;
+        let outcome = bound.run(&setting, records, 0);
+        bound.chain.settle(self.setting.partition, true);
+        outcome
+    }
+
+    /// A batch that is encoded already, to be run over and over.
+    pub(crate) fn prepare(&self, records: &[Record]) -> Result<Prepared<'_>, RunError> {
+        Ok(Prepared {
+            setting: &self.setting,
+            bound: self.bind()?,
+            records: encode(records, 0)?,
+        })
     }
 
     /// Another harness of the same plugin and setting, with nothing remembered.
@@ -382,18 +412,7 @@ impl Bound {
         first: usize,
     ) -> Result<Outcome, RunError> {
         let encoded = encode(records, first)?;
-        let input = ChainInput {
-            base_offset: (setting.side == Side::Consume).then_some(0),
-            side: setting.side,
-            keep_tombstones: setting.compacted,
-            fixed_keys: setting.compacted,
-            ..ChainInput::new(
-                &setting.topic,
-                setting.partition,
-                setting.append_time_ms,
-                &encoded,
-            )
-        };
+        let input = setting.input(&encoded);
         let before = self.binding.stats();
         let outcome = self.chain.run(&input);
         let after = self.binding.stats();
@@ -402,10 +421,34 @@ impl Bound {
             ChainOutcome::Failed(failure) => Err(failed(failure, logs)),
             ChainOutcome::Done(result) => Ok(Outcome {
                 logs,
+                cpu: Duration::from_nanos(after.cpu_nanos.saturating_sub(before.cpu_nanos)),
+                memory_bytes: after.memory_bytes,
                 counters: risen(&before.counters, after.counters),
                 ..Outcome::new(result)
             }),
         }
+    }
+}
+
+/// A batch that is encoded, and the plugin bound.
+pub(crate) struct Prepared<'a> {
+    setting: &'a Setting,
+    bound: Arc<Bound>,
+    records: Records,
+}
+
+impl Prepared<'_> {
+    pub(crate) fn run(&self) -> Result<(), RunError> {
+        let outcome = self.bound.chain.run(&self.setting.input(&self.records));
+        self.bound.chain.settle(self.setting.partition, true);
+        match outcome {
+            ChainOutcome::Done(_) => Ok(()),
+            ChainOutcome::Failed(failure) => Err(failed(failure, Vec::new())),
+        }
+    }
+
+    pub(crate) fn stats(&self) -> BindingStats {
+        self.bound.binding.stats()
     }
 }
 

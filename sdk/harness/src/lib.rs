@@ -17,6 +17,7 @@
 //! A plugin that says it keeps no state is held to it: everything it is shown, it is shown again in fresh instances, as
 //! one batch and record by record, and an answer that differs is an error ([`RunError::NotRepeatable`]).
 
+pub mod bench;
 mod build;
 mod check;
 pub mod golden;
@@ -33,5 +34,5 @@ pub use record::{FIRST_TIMESTAMP_MS, Record, null, value};
 
 /// What the harness speaks in: the types of the broker's plugin host.
 pub use tidegate_plugin::{
-    Description, FailureKind, Limits, LogLevel, OnError, PartitionChoice, State, World,
+    Columns, Description, FailureKind, Limits, LogLevel, OnError, PartitionChoice, State, World,
 };

@@ -21,6 +21,10 @@ pub struct Outcome {
     pub failures: Vec<Failure>,
     /// Wall time inside the plugin's calls, lowering and lifting included.
     pub wall: Duration,
+    /// CPU time inside the plugin's calls.
+    pub cpu: Duration,
+    /// The largest linear memory of an instance so far, in bytes.
+    pub memory_bytes: u64,
 }
 
 /// What became of one record.
