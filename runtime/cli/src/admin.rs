@@ -35,6 +35,33 @@ impl Admin {
         self.answer(self.with_token(request).call())
     }
 
+    /// As `get`, with a query.
+    pub(crate) fn query(&self, path: &[&str], query: &[(&str, String)]) -> Result<Value> {
+        let mut request = self.agent.get(self.url(path));
+        for (name, value) in query {
+            request = request.query(name, value);
+        }
+        self.answer(self.with_token(request).call())
+    }
+
+    /// A body that is no JSON, of at most this many bytes.
+    pub(crate) fn download(&self, path: &[&str], max_bytes: u64) -> Result<Vec<u8>> {
+        let request = self.with_token(self.agent.get(self.url(path)));
+        let mut response = request.call().map_err(|error| self.unreachable(error))?;
+        if !response.status().is_success() {
+            return self.answer(Ok(response)).map(|_| Vec::new());
+        }
+        let body = response.body_mut().with_config().limit(max_bytes);
+        let body = body.read_to_vec();
+        body.with_context(|| format!("reading the answer of {}", self.base))
+    }
+
+    pub(crate) fn post(&self, path: &[&str], body: &Value) -> Result<Value> {
+        let request = self.with_token(self.agent.post(self.url(path)));
+        let request = request.content_type("application/json");
+        self.answer(request.send(body.to_string()))
+    }
+
     pub(crate) fn put(
         &self,
         path: &[&str],

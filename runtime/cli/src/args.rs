@@ -2,14 +2,16 @@
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::completions::CompletionsArgs;
 use crate::consume::ConsumeArgs;
+use crate::dlq::DlqCommand;
 use crate::group::GroupCommand;
 use crate::plugin::PluginCommand;
 use crate::produce::ProduceArgs;
 use crate::serve::ServeArgs;
 use crate::topic::TopicCommand;
 
-/// A Kafka broker that runs your WebAssembly filters and routers on produce and consume.
+/// A Kafka broker that runs your WebAssembly filters, routers and transforms on produce and consume.
 #[derive(Parser, Debug)]
 #[command(
     name = "tidegate",
@@ -20,6 +22,7 @@ use crate::topic::TopicCommand;
 #[command(after_help = "Start here:
   tidegate serve                                        a broker on 127.0.0.1:9092
   tidegate topic create flights --partitions 3
+  tidegate plugin new only-errors                       a filter of your own, in Rust
   tidegate plugin build plugins/match --out match.wasm
   tidegate plugin push match.wasm --name match --version 0.1.0
   tidegate topic alter flights -c tidegate.produce.chain=match \\
@@ -44,12 +47,16 @@ pub(crate) enum Command {
     Topic(TopicCommand),
     Produce(ProduceArgs),
     Consume(ConsumeArgs),
-    /// Build plugins, and keep them in a broker.
+    /// Make, test and measure plugins; keep them in a broker, and see how they do.
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Look at dead letters, and send them again.
+    #[command(subcommand)]
+    Dlq(DlqCommand),
     /// Look at consumer groups.
     #[command(subcommand)]
     Group(GroupCommand),
+    Completions(CompletionsArgs),
     /// Compile one plugin for the broker that started this process.
     #[command(hide = true)]
     CompilePlugin,

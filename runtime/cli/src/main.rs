@@ -3,12 +3,15 @@
 mod admin;
 mod args;
 mod client;
+mod completions;
 mod consume;
+mod dlq;
 mod group;
 mod offsets;
 mod output;
 mod plugin;
 mod produce;
+mod progress;
 mod serve;
 mod topic;
 
@@ -44,7 +47,9 @@ fn run(cli: Cli) -> Result<()> {
         Command::Produce(args) => produce::run(args, global),
         Command::Consume(args) => consume::run(args, global),
         Command::Plugin(command) => plugin::run(command, global),
+        Command::Dlq(command) => dlq::run(command, global),
         Command::Group(command) => group::run(command, global),
+        Command::Completions(args) => completions::run(args),
         // `main` has served it: it says nothing to people.
         Command::CompilePlugin => Ok(()),
     }

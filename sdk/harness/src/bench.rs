@@ -105,7 +105,12 @@ pub fn samples(count: usize, value_bytes: usize) -> Vec<Record> {
         );
         let close = r#"","last":true}"#;
         let room = value_bytes.saturating_sub(open.len() + close.len());
-        let text: String = words.chars().cycle().skip(i % words.len()).take(room).collect();
+        let text: String = words
+            .chars()
+            .cycle()
+            .skip(i % words.len())
+            .take(room)
+            .collect();
         crate::value(format!("{open}{text}{close}"))
             .key(format!("key-{}", i % 100))
             .header("trace", format!("{i:08x}"))
@@ -132,7 +137,11 @@ mod tests {
     fn keep_all_keeps_all_whatever_is_lowered() {
         let records = samples(50, 100);
         for (key, value) in [(false, true), (true, false), (false, false)] {
-            let columns = Columns { key, value, ..Columns::default() };
+            let columns = Columns {
+                key,
+                value,
+                ..Columns::default()
+            };
             let harness = keep_all(columns).unwrap();
             assert_eq!(harness.run(&records).unwrap().kept().len(), 50);
             let measured = measure(&harness, &records, Duration::from_millis(1)).unwrap();

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tidegate_plugin::{
-    Binding, BindingSpec, BindingStats, Chain, ChainFailure, ChainInput, ChainOutcome, Description, Engine,
-    EngineError, EngineOptions, FailureKind, Limits, LoadError, LogSink, OnError, Plugin, Side,
-    State, World,
+    Binding, BindingSpec, BindingStats, Chain, ChainFailure, ChainInput, ChainOutcome, Description,
+    Engine, EngineError, EngineOptions, FailureKind, Limits, LoadError, LogSink, OnError, Plugin,
+    Side, State, World,
 };
 use tidegate_record::Records;
 

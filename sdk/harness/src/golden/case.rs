@@ -148,12 +148,20 @@ impl Case {
         self.batches.iter().flat_map(|batch| &batch.records)
     }
 
+    /// The harness with what the case's first line sets.
+    ///
+    /// # Errors
+    /// A sentence, where it names a policy that there is not.
+    pub fn setting(&self, harness: Harness) -> Result<Harness, String> {
+        self.setting.apply(harness)
+    }
+
     /// Runs the case and gives its snapshot.
     ///
     /// # Errors
     /// A sentence, where there is nothing to keep: the answers differ from run to run, say.
     pub fn snapshot(&self, harness: &Harness) -> Result<String, String> {
-        let harness = self.setting.apply(harness.fresh())?;
+        let harness = self.setting(harness.fresh())?;
         if let Err(RunError::Refused(sentence)) = harness.check() {
             return Ok(format!(
                 "refused: {}\n",
