@@ -199,7 +199,7 @@ fn start(text: &str) -> Result<Start> {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_record::{BatchBuilder, Codec, RecordParts};
+    use tidegate_record::{BatchBuilder, Codec, DecodeLimits, RecordParts};
 
     use super::*;
 
@@ -222,7 +222,11 @@ mod tests {
             headers: &headers,
         };
         builder.push(parts).unwrap();
-        let records = builder.build().unwrap().records(LIMITS).unwrap();
+        let limits = DecodeLimits {
+            max_bytes: 1 << 20,
+            max_records: 10,
+        };
+        let records = builder.build().unwrap().records(limits).unwrap();
         let printed = as_json("t", 1, 9, &records.get(0).unwrap());
         assert_eq!(printed["value"], "v");
         assert_eq!(printed["offset"], 9);
