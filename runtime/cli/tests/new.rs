@@ -32,7 +32,7 @@ fn fails(dir: &Path, arguments: &[&str]) -> String {
 
 #[test]
 fn a_new_rust_project_builds_and_passes() {
-    for kind in ["filter", "router"] {
+    for kind in ["filter", "router", "transform"] {
         let home = tempfile::tempdir().unwrap();
         let name = format!("my-{kind}");
         succeeds(home.path(), &["plugin", "new", &name, "--kind", kind]);
