@@ -23,8 +23,9 @@ const CHUNK: usize = 1000;
 /// Letters that are told one by one when they are refused again.
 const TOLD: usize = 20;
 
-/// Send dead letters to the topics they came from (or to another), as their producers sent them, without the headers that say
-/// what became of them.
+/// Send dead letters to the topics they came from, or to another.
+///
+/// As their producers sent them, without the headers that say what became of them.
 ///
 /// At least once: how far it came is kept in a consumer group, so a run that was cut short goes on where it ended, and the next
 /// one begins where the last did. Letters stay in the dead-letter topic. One that its topic refuses again ends the run, and is

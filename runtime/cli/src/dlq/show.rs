@@ -13,7 +13,9 @@ use crate::output::{Output, OutputArgs, counted, print_json, print_table, time_t
 /// Characters of a key, a value and an error that a table shows.
 const SHOWN: usize = 60;
 
-/// Show the newest dead letters of a topic: where each came from, which plugin gave it up, and its words.
+/// Show the newest dead letters of a topic.
+///
+/// Where each came from, which plugin gave it up, and its words.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   tidegate dlq show orders-dead

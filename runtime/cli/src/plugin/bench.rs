@@ -13,8 +13,9 @@ use tidegate_test::{Harness, Record, RunError};
 use super::test::load;
 use crate::output::{Output, OutputArgs, print_json, print_table, say, size_text};
 
-/// Measure a plugin in the broker's engine, on one thread: nanoseconds per record and what they come to in MB/s, CPU time, and
-/// memory.
+/// Measure what a plugin costs in the broker's engine.
+///
+/// On one thread: nanoseconds per record and what they come to in MB/s, CPU time, and memory.
 ///
 /// Beside it stands a filter that keeps everything and looks at nothing, with the same columns: what the call costs without
 /// the plugin's work. What rebuilding and storing a batch costs is the broker's and not in here.

@@ -9,7 +9,10 @@ use tidegate_test::{Component, Project};
 
 use crate::output::{say, size_text};
 
-/// Build the plugin in DIR into one component file: with cargo, or as its tidegate.toml says.
+/// Build the plugin in DIR into one component file.
+///
+/// A directory with a tidegate.toml is built by the command that stands there, any other by cargo. Which tools were found, and
+/// where, is said first.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   tidegate plugin build                                   # the project here

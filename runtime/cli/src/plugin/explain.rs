@@ -8,16 +8,20 @@ use crate::admin::Admin;
 use crate::args::Global;
 use crate::output::{Output, OutputArgs, Tint, items, print_json, say, text, tinted};
 
-/// Say why the record at an offset was dropped, routed, changed or kept: which plugin, which version, with which words.
+/// Say why the record at an offset was dropped, routed, changed or kept.
+///
+/// Which plugin of the topic's chain did it, in which version, and with which words.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   tidegate plugin explain --topic orders --offset 4711
   tidegate plugin explain --topic orders --partition 2 --offset 4711 -o json")]
 pub(crate) struct ExplainArgs {
+    /// The topic that was produced to.
     #[arg(long)]
     topic: String,
     #[arg(long, default_value = "0")]
     partition: i32,
+    /// As the producer was told it; also that of a record which is not there.
     #[arg(long)]
     offset: i64,
     #[command(flatten)]

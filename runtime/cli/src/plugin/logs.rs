@@ -10,7 +10,9 @@ use crate::output::{Output, OutputArgs, Tint, say, text, time_text, tinted};
 
 const TOPIC: &str = "__tidegate_plugin_logs";
 
-/// Show what plugins logged. The broker keeps it for seven days, within each binding's rate.
+/// Show what plugins logged.
+///
+/// The broker keeps it for seven days, within each binding's rate.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   tidegate plugin logs                                    # the last lines

@@ -8,7 +8,9 @@ use clap::{Args, ValueEnum};
 use super::template::{self, Names, VENDOR};
 use crate::output::{Tint, say, tinted};
 
-/// Make a new plugin: a project that builds and whose test passes, with the SDK beside it.
+/// Make a new plugin's project, which builds and whose test passes.
+///
+/// It has the SDK and the contract beside it, and needs nothing of Tidegate but this program.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   tidegate plugin new only-errors                                 # a filter in Rust, in ./only-errors

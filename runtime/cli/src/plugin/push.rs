@@ -11,7 +11,9 @@ use crate::admin::Admin;
 use crate::args::Global;
 use crate::output::{Output, OutputArgs, print_json, print_table, size_text, text};
 
-/// Upload a component under a name and a version. A version never changes once it is there.
+/// Upload a component under a name and a version.
+///
+/// A version never changes once it is there; the newest one pushed is what chains without a version run.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   tidegate plugin push target/plugins/match.wasm --name match --version 0.1.0

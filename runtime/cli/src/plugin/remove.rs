@@ -6,7 +6,9 @@ use clap::Args;
 use crate::admin::Admin;
 use crate::args::Global;
 
-/// Remove a plugin or one version of it. Refused while a topic is bound to it.
+/// Remove a plugin or one version of it.
+///
+/// Refused while a topic is bound to it.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   tidegate plugin remove match@0.1.0

@@ -8,15 +8,16 @@ use crate::admin::Admin;
 use crate::args::Global;
 use crate::output::{Output, OutputArgs, print_json, say, text};
 
-/// Let a topic's plugins run again that an error paused, or whose circuit breaker is open.
+/// Let a topic's plugins run again that an error stopped.
 ///
-/// What they failed at is shown to them again: mend the cause first, or they stop at the same record.
+/// That is, those that the policy `pause` stopped, and those whose circuit breaker is open. What they failed at is shown to them again: mend the cause first, or they stop at the same record.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   tidegate plugin resume --topic orders                  # every binding of the topic
   tidegate plugin resume --topic orders --alias validate
   tidegate plugin explain --topic orders --offset 4711   # why it stopped there")]
 pub(crate) struct ResumeArgs {
+    /// The topic they are bound to.
     #[arg(long)]
     topic: String,
     /// Only this binding, by its name in the chain.

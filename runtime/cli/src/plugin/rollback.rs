@@ -8,8 +8,10 @@ use crate::admin::Admin;
 use crate::args::Global;
 use crate::output::{Output, OutputArgs, print_json, say, text};
 
-/// Make an earlier version of a plugin the latest again: chains that name it without a version run that one from the next
-/// batch on. Refused if one of its bindings would not take it.
+/// Make an earlier version of a plugin the latest again.
+///
+/// Chains that name the plugin without a version run it from the next batch on. Refused if one of these bindings would not
+/// take it.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   tidegate plugin rollback match                 # to the version that was the latest before

@@ -10,8 +10,10 @@ use crate::output::{
     Output, OutputArgs, counted, items, print_json, print_table, say, size_text, text,
 };
 
-/// Show one plugin: its versions, the configuration it takes, and how it does where it is bound. Or, with --topic, all that
-/// stands in a topic's chains.
+/// Show one plugin, or with --topic all that stands in a topic's chains.
+///
+/// A plugin's versions, the configuration it takes, and how it does where it is bound: counts, policies, limits and which of
+/// them were hit, cost, circuit breaker, and whether it is paused.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   tidegate plugin show match

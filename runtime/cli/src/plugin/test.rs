@@ -11,9 +11,9 @@ use tidegate_test::golden::{self, CaseReport, Mode, Report, Status};
 use super::build;
 use crate::output::{Output, OutputArgs, Tint, counted, print_json, say, tinted};
 
-/// Run a plugin's golden cases in the broker's engine, with the broker's limits.
+/// Run a plugin's golden cases in the broker's engine.
 ///
-/// A case is a file golden/NAME.jsonl: one record a line, {"key": "k", "value": {"any": "json"}, "headers": {"name":
+/// The limits are the broker's, too. A case is a file golden/NAME.jsonl: one record a line, {"key": "k", "value": {"any": "json"}, "headers": {"name":
 /// "value"}}, and before them, if needed, a line with the setting, {"config": {"key": "value"}, "topic": "t"}. What the plugin
 /// answers is compared with golden/NAME.snap, which --update writes.
 ///

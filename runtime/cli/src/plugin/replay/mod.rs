@@ -24,22 +24,24 @@ const BATCH: usize = 1000;
 /// As large as a component may be.
 const MAX_COMPONENT_BYTES: u64 = 64 << 20;
 
-/// Run a plugin over stored records of a live broker, here, and show what it would do. The broker is only read from.
+/// Run a plugin over stored records of a live broker, without any effect there.
 ///
-/// The records are what the topic has, read past its consume chain. The plugin is a file, a project's directory (built first)
+/// It runs here, in the broker's engine, and shows what it would do; the broker is only read from. The records are what the topic has, read past its consume chain. The plugin is a file, a project's directory (built first)
 /// or NAME[@VERSION] of the broker's own. With --to, what the plugin makes of the records is sent to a topic: a backfill.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  tidegate plugin replay --topic orders --offsets 1000..2000 --plugin validate.wasm --config schema=...
-  tidegate plugin replay --topic orders --plugin validate@0.2.0        # all there is, in the version that comes next
+  tidegate plugin replay --topic orders --offsets 1000..2000 --plugin match.wasm -c value=EU
+  tidegate plugin replay --topic orders --plugin match@0.2.0       # the version that comes next
   tidegate plugin replay --topic orders --plugin redact.wasm --to orders-clean --yes
-  tidegate plugin replay --topic orders --plugin route --to eu --route eu --yes     # one of a router's topics
+  tidegate plugin replay --topic orders --plugin route --route eu --to orders-eu --yes
 
-Offsets are A..B, without B itself; A and B may be left out. A plugin's batches here are not those that the producers sent,
-so one that keeps state may see them cut otherwise.")]
+Offsets are A..B, without B itself; A and B may be left out. Batches here are not those that the
+producers sent, so a plugin that keeps state may see them cut otherwise.")]
 pub(crate) struct ReplayArgs {
+    /// The topic to read.
     #[arg(long)]
     topic: String,
+    /// The partition to read.
     #[arg(long, default_value = "0")]
     partition: i32,
     /// Which records.
