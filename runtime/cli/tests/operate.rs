@@ -104,6 +104,29 @@ fn show_tells_how_bindings_do() {
 }
 
 #[test]
+fn the_fate_of_an_offset_is_explained() {
+    let broker = broker_with_words();
+    let explain =
+        |offset: &str| broker.run(&["plugin", "explain", "--topic", "lines", "--offset", offset]);
+    let told = explain("0");
+    assert!(
+        told.starts_with("lines partition 0 offset 0: kept"),
+        "{told}"
+    );
+    let told = explain("1");
+    assert!(
+        told.starts_with("lines partition 0 offset 1: dropped; it is not in the log"),
+        "{told}"
+    );
+    assert!(told.contains("words (words 0.1.0) dropped"), "{told}");
+    let told = explain("2");
+    assert!(
+        told.contains("dead-lettered") && told.contains("an empty line"),
+        "{told}"
+    );
+}
+
+#[test]
 fn what_plugins_log_can_be_read_and_filtered() {
     let broker = broker_with_words();
     // Lines are stored a moment after they were logged.
