@@ -290,6 +290,14 @@ impl Harness {
         }
     }
 
+    /// The chain of this one plugin, bound: for what the broker's host knows of it, as its limits and figures.
+    ///
+    /// # Errors
+    /// [`RunError::Refused`], as [`check`](Self::check).
+    pub fn chain(&self) -> Result<Chain, RunError> {
+        Ok(self.bind()?.chain.clone())
+    }
+
     /// Shows the plugin one batch as [`run`](Self::run) does, once, at a time of its own.
     ///
     /// # Errors
