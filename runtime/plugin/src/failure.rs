@@ -20,7 +20,7 @@ pub(crate) struct CallError {
     pub(crate) kind: FailureKind,
     /// A sentence without its plugin's name, which whoever tells it puts before.
     pub(crate) message: String,
-    /// The limit that was hit, as `tidegate.limit.<alias>.<name>` names it where it can be set.
+    /// The limit that was hit, as `BindingStats::limit_hits` names it.
     pub(crate) limit: Option<&'static str>,
 }
 

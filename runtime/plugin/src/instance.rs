@@ -109,7 +109,11 @@ impl Instance {
     {
         let found = self.instance.get_typed_func::<P, R>(&mut self.store, index);
         found.map(drop).map_err(|error| {
-            format!("the export `{name}` has another type than in tidegate:plugin: {error:#}")
+            format!(
+                "the export `{name}` has another type than in tidegate:plugin@{}: {error:#}; build the plugin again \
+                 against that version",
+                self.version.as_str()
+            )
         })
     }
 

@@ -81,7 +81,7 @@ impl Version {
         }
     }
 
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Version::V0_0_1 => "0.0.1",
             Version::V0_1_0 => "0.1.0",

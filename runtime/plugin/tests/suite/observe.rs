@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use tidegate_plugin::{
-    BindingSpec, Chain, ChainInput, Columns, FailureKind, Limits, LogLevel, LogSink, OnError, Side,
+    BindingSpec, Chain, ChainInput, ChainOutcome, Columns, FailureKind, Limits, LogLevel, LogSink,
+    OnError, Side,
 };
 use tidegate_record::{BatchBuilder, Codec, DecodeLimits, RecordParts, Records};
 
@@ -183,6 +184,46 @@ fn rates_and_counter_names_are_limits_too() {
         hits.into_iter().collect::<Vec<_>>(),
         [("counters", 1), ("log.rate", 1)]
     );
+}
+
+#[test]
+fn too_few_instances_are_a_limit() {
+    let limits = Limits {
+        deadline_ms: 100,
+        instances: 1,
+        breaker_failures: 100,
+        ..Limits::default()
+    };
+    let busy = bind(
+        &engine(),
+        &Guest::filter(LOOP),
+        with_policy(OnError::Drop, limits),
+    );
+    // One after the other they would take half a second, and each waits for twice its deadline.
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..5)
+            .map(|_| scope.spawn(|| run(&[&busy], &records(&["a"]))))
+            .collect();
+        let unavailable = runs
+            .into_iter()
+            .filter_map(|run| match run.join().unwrap() {
+                ChainOutcome::Failed(failure) => Some(failure),
+                ChainOutcome::Done(_) => None,
+            })
+            .inspect(|failure| {
+                assert_eq!(
+                    (failure.kind, failure.temporary),
+                    (FailureKind::Unavailable, true)
+                );
+                assert!(
+                    failure.message.contains("(limit `instances`: 1)"),
+                    "{failure:?}"
+                );
+            })
+            .count() as u64;
+        assert!(unavailable > 0);
+        assert_eq!(busy.stats().limit_hits["instances"], unavailable);
+    });
 }
 
 #[test]
