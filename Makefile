@@ -66,6 +66,7 @@ demo: plugins
 # Each starts from one configuration file, and counts what it checks.
 examples: plugins
 	@$(PYTHON) -u examples/behaviour/demo.py
+	@$(PYTHON) -u examples/pipeline/demo.py
 
 # In the release profile, which is built already; the whole takes about ten minutes and wants a quiet machine.
 bench: plugins
