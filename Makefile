@@ -54,7 +54,7 @@ test-docs: plugins
 test-clients: plugins
 	@$(PYTHON) -u tests/clients/run.py
 
-test-faults: plugins
+test-faults: plugins hostile
 	@$(PYTHON) -u tests/faults/run.py
 
 test-hostile: plugins hostile
