@@ -118,6 +118,41 @@ fn a_damaged_or_foreign_artifact_is_compiled_again() {
 }
 
 #[test]
+fn without_a_place_to_keep_code_plugins_still_load() {
+    let directory = TempDir::new().unwrap();
+    let taken = directory.path().join("a-file");
+    fs::write(&taken, "not a directory").unwrap();
+    for _ in 0..2 {
+        let engine = Engine::new(caching(&taken)).unwrap();
+        engine.load(&plugin(0)).unwrap();
+        assert_eq!((engine.compilations(), engine.cache_hits()), (1, 0));
+    }
+    assert_eq!(fs::read(&taken).unwrap(), b"not a directory");
+}
+
+#[test]
+fn several_compile_at_once_and_each_gets_its_own() {
+    let engine = Engine::new(options()).unwrap();
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let engine = &engine;
+            scope.spawn(move || {
+                // Half of them come twice, and wait for the first.
+                let wasm = plugin(number / 2);
+                assert_eq!(engine.load(&wasm).unwrap().size(), wasm.len());
+                assert!(engine.load(b"\0asm\x0d\0\x01\0\xff\xff").is_err());
+            });
+        }
+    });
+    // Four plugins once each; what is refused is compiled each time that nobody else is at it.
+    for number in 0..4 {
+        let before = engine.compilations();
+        engine.load(&plugin(number)).unwrap();
+        assert_eq!(engine.compilations(), before);
+    }
+}
+
+#[test]
 fn a_refused_plugin_leaves_nothing_behind() {
     let cache = TempDir::new().unwrap();
     let engine = Engine::new(caching(cache.path())).unwrap();

@@ -9,7 +9,7 @@ mod child;
 mod frame;
 
 use std::io::Read;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -226,6 +226,8 @@ fn start(program: &Path) -> io::Result<Child> {
     let threads = (cores / 2).clamp(1, MAX_THREADS);
     let mut command = Command::new(program);
     command
+        // The program's path may be /proc/self/exe, which says nothing in a list of processes.
+        .arg0("tidegate")
         .arg(COMPILE_COMMAND)
         // The broker's environment may hold secrets, and nothing in it is for the child.
         .env_clear()

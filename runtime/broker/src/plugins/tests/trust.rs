@@ -124,6 +124,32 @@ async fn what_was_stored_without_a_signature_does_not_run_until_it_has_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_moves_the_latest_to_a_version_without_a_signature() {
+    let disks = Disks::default();
+    let before = start(config(), &disks).await;
+    push(&before, "f", "0", &filter()).await;
+    before.log.close();
+    drop(before);
+    let broker = start(trusting(&[1]), &disks).await;
+    upload(&broker, "f", filter(), signed(1, "f", "1", &filter()))
+        .await
+        .unwrap();
+    change(&broker, create("t", &[(PRODUCE, "f")]))
+        .await
+        .unwrap();
+    // The same bytes under another version: what was signed is a version.
+    let why = broker.plugins.rollback(&broker, "f", Some("0")).await;
+    let why = why.unwrap_err().to_string();
+    assert!(why.contains("not signed"), "{why}");
+    let why = change(&broker, create("u", &[(PRODUCE, "f@0")]))
+        .await
+        .unwrap_err();
+    assert!(why.contains("not signed"), "{why}");
+    assert_eq!(broker.image().plugins["f"].latest, "1");
+    assert!(produce_ready(&broker, "t"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_signature_goes_with_its_version() {
     let broker = broker().await;
     upload(&broker, "f", filter(), signed(1, "f", "1", &filter()))
