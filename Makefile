@@ -43,7 +43,7 @@ test-rust: plugins
 
 # What ships as Wasm also runs natively, which is where its unit tests are.
 test-plugins:
-	cd sdk/rust && cargo test --release --workspace --no-fail-fast
+	cd sdk/rust && cargo test --release --workspace --all-features --no-fail-fast
 	cd plugins && cargo test --release --no-fail-fast
 
 # Every block of code in README.md and docs/ is compiled, run or loaded.
@@ -84,7 +84,7 @@ check: setup
 	cd tests/docs && cargo fmt --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cd plugins && cargo clippy --release --all-targets -- -D warnings
-	cd sdk/rust && cargo clippy --release --workspace --all-targets -- -D warnings
+	cd sdk/rust && cargo clippy --release --workspace --all-targets --all-features -- -D warnings
 
 fix: setup
 	cargo fmt --all

@@ -190,36 +190,6 @@ macro_rules! export_filter {
     };
 }
 
-/// Exports a function from a record to a [`Verdict`] as a filter without configuration: its name,
-/// its version, the columns it reads, and the function.
-#[macro_export]
-macro_rules! filter_fn {
-    ($name:expr, $version:expr, $columns:expr, $function:expr) => {
-        const _: () = {
-            struct FilterFn;
-
-            impl $crate::Filter for FilterFn {
-                type Config = ();
-
-                fn describe() -> $crate::Description {
-                    $crate::Description::new($name, $version).columns($columns)
-                }
-
-                fn configure(_: ()) -> ::std::result::Result<Self, ::std::string::String> {
-                    ::std::result::Result::Ok(Self)
-                }
-
-                fn filter(&mut self, record: &$crate::Record<'_>) -> $crate::Verdict {
-                    let function: fn(&$crate::Record<'_>) -> $crate::Verdict = $function;
-                    function(record)
-                }
-            }
-
-            $crate::export_filter!(FilterFn);
-        };
-    };
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,4 @@
-//! All that a plugin can reach outside its own memory. Natively, [`log`] prints to standard error
+//! All that a plugin can reach outside its own memory. Natively, [`log()`] prints to standard error
 //! and [`counter`] counts, for [`testing::logged`](crate::testing::logged) and
 //! [`testing::counter`](crate::testing::counter).
 

@@ -20,7 +20,7 @@ use crate::host::Level;
 
 static MAX_LEVEL: AtomicU8 = AtomicU8::new(Level::Info as u8);
 
-/// Leaves out what is less severe. Affects `log` and `tracing`, not [`host::log`].
+/// Leaves out what is less severe. Affects `log` and `tracing`, not [`host::log`](crate::host::log()).
 pub fn set_max_level(level: Level) {
     MAX_LEVEL.store(level as u8, Ordering::Relaxed);
     install();

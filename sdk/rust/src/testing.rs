@@ -4,7 +4,7 @@
 
 use crate::{
     Batch, Column, Columns, Description, Edits, Filter, Partition, Router, Routes, Transform,
-    Verdict, Verdicts, bindings::types, edits::ColumnBuilder, glue, host::Level,
+    Verdict, Verdicts, bindings::types, edits::ColumnBuilder, glue,
 };
 
 /// A record to test with, from [`value`] or [`null`].
@@ -234,7 +234,7 @@ pub fn batch(records: &[TestRecord]) -> Batch {
 /// What was logged on this thread while `run` ran, by [`host::log`](crate::host::log) or a
 /// [facade](crate::logging).
 #[cfg(not(target_arch = "wasm32"))]
-pub fn logged(run: impl FnOnce()) -> Vec<(Level, String)> {
+pub fn logged(run: impl FnOnce()) -> Vec<(crate::host::Level, String)> {
     crate::host::outside::logged(run)
 }
 
