@@ -53,7 +53,24 @@ fn main() {
     {
         compare(size, (bytes as f64 * scale) as usize / size, rounds);
     }
+    notes((256 << 20) as f64 * scale, rounds);
     sync_latency();
+}
+
+/// What a note beside each batch costs: nothing where there is none, a few bytes for a dropped or edited batch, and the
+/// most there may be.
+fn notes(bytes: f64, rounds: usize) {
+    let batch = batch_of(16 << 10);
+    let count = bytes as usize / batch.size();
+    println!("\n| 16 KiB batches, each with a note of | MB/s of batches |");
+    println!("| --- | --- |");
+    for length in [0, 64, 1 << 10, 16 << 10] {
+        let note = (length > 0).then(|| Bytes::from(vec![b'n'; length]));
+        let mut rates: Vec<f64> = (0..rounds)
+            .map(|_| bytes / 1e6 / noted(&batch, count, note.as_ref()).wall)
+            .collect();
+        println!("| {length} bytes | {:.0} |", median(&mut rates));
+    }
 }
 
 fn compare(size: usize, count: usize, rounds: usize) {
@@ -164,6 +181,10 @@ fn bare(batch: &Batch, count: usize, group: usize) -> Cost {
 }
 
 fn through_the_log(batch: &Batch, count: usize) -> Cost {
+    noted(batch, count, None)
+}
+
+fn noted(batch: &Batch, count: usize, note: Option<&Bytes>) -> Cost {
     in_fresh_directory(|dir| {
         let log = open(dir, u64::MAX);
         let fresh = fresh_bytes(batch);
@@ -175,7 +196,8 @@ fn through_the_log(batch: &Batch, count: usize) -> Cost {
                 answers.recv().unwrap();
             }
             let batch = Batch::stored(fresh(i)).unwrap();
-            submit(&log, i as u32 % PARTITIONS, batch, false, done.clone());
+            let id = i as u32 % PARTITIONS;
+            submit(&log, id, batch, note.cloned(), false, done.clone());
         }
         wait(&answers, count.min(in_flight));
         let stats = log.stats();
@@ -204,7 +226,14 @@ fn open(dir: &Path, lazy_sync_ms: u64) -> Arc<Log> {
     log
 }
 
-fn submit(log: &Log, id: u32, batch: Batch, sync: bool, done: std::sync::mpsc::Sender<()>) {
+fn submit(
+    log: &Log,
+    id: u32,
+    batch: Batch,
+    note: Option<Bytes>,
+    sync: bool,
+    done: std::sync::mpsc::Sender<()>,
+) {
     let last_surviving_delta = batch.header().last_offset_delta;
     let part = AppendPart {
         id: PartitionId(id),
@@ -222,7 +251,7 @@ fn submit(log: &Log, id: u32, batch: Batch, sync: bool, done: std::sync::mpsc::S
         now_ms: 0,
         lane: None,
         late: None,
-        note: None,
+        note,
         done,
     })
     .unwrap();
@@ -246,7 +275,7 @@ fn sync_latency() {
                 let start = Instant::now();
                 for id in 0..in_flight {
                     let batch = Batch::stored(Bytes::copy_from_slice(batch.bytes())).unwrap();
-                    submit(&log, id % PARTITIONS, batch, true, done.clone());
+                    submit(&log, id % PARTITIONS, batch, None, true, done.clone());
                 }
                 wait(&answers, in_flight as usize);
                 latencies.push(start.elapsed().as_secs_f64() * 1e3);

@@ -60,11 +60,8 @@ impl Edits {
 
     /// Whether a layer replaced anything of a record.
     pub fn touches(&self, layer: usize, record: usize) -> bool {
-        let mut edit = None;
-        if let Some(layer) = self.layers.get(layer) {
-            layer.apply(record, &mut edit);
-        }
-        edit.is_some()
+        let found = self.layers.get(layer).and_then(|layer| layer.find(record));
+        found.is_some_and(|(columns, at)| columns.touch(at))
     }
 
     /// Memory that the edits hold.
@@ -285,6 +282,17 @@ impl EditColumns {
             .enumerate()
             .filter(|(at, edited)| **edited && kept(*at))
             .count()
+    }
+
+    /// Whether anything of the call's record is replaced.
+    fn touch(&self, at: usize) -> bool {
+        fn replaces<C>(edit: &Option<Edit<C>>, at: usize) -> bool {
+            edit.as_ref().is_some_and(|edit| edit.place(at).is_some())
+        }
+        replaces(&self.keys, at)
+            || replaces(&self.values, at)
+            || replaces(&self.headers, at)
+            || replaces(&self.timestamps, at)
     }
 
     /// The rows of each column that replaces something.

@@ -3,6 +3,7 @@
 mod dead_letters;
 mod explain;
 mod faults;
+mod measure;
 mod model;
 mod policies;
 mod produce;
