@@ -9,8 +9,9 @@ use tidegate_record::Offset;
 
 use super::read::Survivor;
 
-/// Stops of one partition that are remembered. Readers in order all meet the first; others are of readers who jumped.
-const MAX_STOPS: usize = 64;
+/// Stops of one partition that are remembered, each with up to a batch of bytes. Readers in order all meet the first;
+/// others are of readers who jumped.
+const MAX_STOPS: usize = 8;
 
 #[derive(Clone)]
 pub(super) struct Stop {
