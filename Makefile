@@ -6,7 +6,7 @@ TIDEGATE := $(CARGO_TARGET_DIR)/release/tidegate
 PYTHON := python3
 PLUGINS := match route redact validate sample dedup enrich
 
-.PHONY: help setup build plugins hostile test test-rust test-plugins test-clients test-faults test-hostile test-docs examples demo bench bench-hostile check fix clean
+.PHONY: help setup build plugins hostile test test-rust test-plugins test-clients test-faults test-hostile test-languages languages test-docs examples demo bench bench-languages bench-hostile check fix clean
 
 help:
 	@echo 'make demo      real flights through a filter and a router, counts checked'
@@ -60,6 +60,14 @@ test-faults: plugins hostile
 test-hostile: plugins hostile
 	@$(PYTHON) -u tests/hostile/run.py
 
+# One plugin in Rust, C, Go, JavaScript and Python; installs their compilers where it can, and skips what it cannot.
+test-languages: build
+	@$(PYTHON) -u tests/languages/run.py
+
+# Only the components, for the bench: target/languages/pick-*.wasm.
+languages: build
+	@$(PYTHON) -u tests/languages/run.py --build
+
 demo: plugins
 	@$(PYTHON) -u examples/flights/demo.py
 
@@ -69,8 +77,12 @@ examples: plugins
 	@$(PYTHON) -u examples/pipeline/demo.py
 
 # In the release profile, which is built already; the whole takes about ten minutes and wants a quiet machine.
-bench: plugins
-	cargo bench --locked --profile release --workspace --bench records --bench append --bench engine --bench chain --bench guests
+bench: plugins languages
+	cargo bench --locked --profile release --workspace --bench records --bench append --bench engine --bench chain --bench guests --bench languages
+
+# The same plugin in every language, beside native Rust.
+bench-languages: languages
+	cargo bench --locked --profile release --workspace --bench languages
 
 # How far past its deadline a plugin is cut off, and what a neighbour's requests take meanwhile.
 bench-hostile: plugins hostile
@@ -82,9 +94,11 @@ check: setup
 	cd plugins && cargo fmt --all --check
 	cd sdk/rust && cargo fmt --all --check
 	cd tests/docs && cargo fmt --check
+	cd sdk/rust/example && cargo fmt --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cd plugins && cargo clippy --release --all-targets -- -D warnings
 	cd sdk/rust && cargo clippy --release --workspace --all-targets --all-features -- -D warnings
+	cd sdk/rust/example && cargo clippy --release --all-targets -- -D warnings
 
 fix: setup
 	cargo fmt --all

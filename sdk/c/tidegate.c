@@ -309,34 +309,39 @@ bool exports_tidegate_route(tidegate_batch_t *batch, tidegate_routes_t *ret, tid
 
 #elif defined(TIDEGATE_transform)
 
-/* Entry by entry: `rows` names the record, and the column has an offset more than entries. */
-static void set(tidegate_plugin_types_option_bytes_edit_t *edit, uint32_t record, tg_bytes bytes) {
-    tidegate_plugin_types_bytes_edit_t *to = &edit->val;
-    if (!edit->is_some) {
-        memset(edit, 0, sizeof *edit);
-        edit->is_some = true;
-        to->column.offsets.ptr = grown(NULL, sizeof(uint32_t));
-        to->column.offsets.ptr[0] = 0;
-        to->column.offsets.len = 1;
+/* Puts one entry more at the end of a column, which has an offset more than entries. */
+static void append(tidegate_plugin_types_bytes_column_t *column, tg_bytes bytes) {
+    if (column->offsets.len == 0) {
+        column->offsets.ptr = grown(NULL, sizeof(uint32_t));
+        column->offsets.ptr[column->offsets.len++] = 0;
     }
-    const size_t at = to->rows.len, from = to->column.data.len, end = from + bytes.len;
-    to->rows.ptr = one_more(to->rows.ptr, at, sizeof(uint32_t));
-    to->rows.ptr[to->rows.len++] = record;
-    to->column.offsets.ptr = one_more(to->column.offsets.ptr, at + 1, sizeof(uint32_t));
-    to->column.offsets.ptr[to->column.offsets.len++] = (uint32_t)end;
+    const size_t at = column->offsets.len - 1, from = column->data.len, end = from + bytes.len;
+    column->offsets.ptr = one_more(column->offsets.ptr, at + 1, sizeof(uint32_t));
+    column->offsets.ptr[column->offsets.len++] = (uint32_t)end;
     size_t room = 1;
     while (room < from) room *= 2;
     if (from == 0 || end > room) {
         while (room < end) room *= 2;
-        to->column.data.ptr = grown(to->column.data.ptr, room);
+        column->data.ptr = grown(column->data.ptr, room);
     }
-    if (bytes.len) memcpy(to->column.data.ptr + from, bytes.data, bytes.len);
-    to->column.data.len = end;
-    if (at / 8 >= to->column.nulls.len) {
-        to->column.nulls.ptr = one_more(to->column.nulls.ptr, to->column.nulls.len, 1);
-        to->column.nulls.ptr[to->column.nulls.len++] = 0;
+    if (bytes.len) memcpy(column->data.ptr + from, bytes.data, bytes.len);
+    column->data.len = end;
+    if (at / 8 >= column->nulls.len) {
+        column->nulls.ptr = one_more(column->nulls.ptr, column->nulls.len, 1);
+        column->nulls.ptr[column->nulls.len++] = 0;
     }
-    if (!bytes.data) to->column.nulls.ptr[at / 8] |= (uint8_t)(1u << at % 8);
+    if (!bytes.data) column->nulls.ptr[at / 8] |= (uint8_t)(1u << at % 8);
+}
+
+static void add_row(tidegate_list_u32_t *rows, uint32_t record) {
+    rows->ptr = one_more(rows->ptr, rows->len, sizeof(uint32_t));
+    rows->ptr[rows->len++] = record;
+}
+
+static void set(tidegate_plugin_types_option_bytes_edit_t *edit, uint32_t record, tg_bytes bytes) {
+    edit->is_some = true;
+    add_row(&edit->val.rows, record);
+    append(&edit->val.column, bytes);
 }
 
 void tg_set_value(tg_edits *edits, uint32_t record, tg_bytes value) {
@@ -345,6 +350,37 @@ void tg_set_value(tg_edits *edits, uint32_t record, tg_bytes value) {
 
 void tg_set_key(tg_edits *edits, uint32_t record, tg_bytes key) {
     set(&edits->keys, record, key);
+}
+
+void tg_add_header(tg_edits *edits, tg_record record, tg_bytes name, tg_bytes value) {
+    tidegate_plugin_types_headers_edit_t *to = &edits->headers.val;
+    const bool has_row = to->rows.len && to->rows.ptr[to->rows.len - 1] == record.index;
+    if (!has_row) {
+        edits->headers.is_some = true;
+        if (to->column.offsets.len == 0) add_row(&to->column.offsets, 0);
+        add_row(&to->rows, record.index);
+        add_row(&to->column.offsets, to->column.offsets.ptr[to->column.offsets.len - 1]);
+        /* An edit says all the headers that the record then has, so those that it has come first. */
+        if (record.batch->headers.is_some) {
+            const tidegate_plugin_types_headers_column_t *from = &record.batch->headers.val;
+            for (uint32_t at = from->offsets.ptr[record.index]; at < from->offsets.ptr[record.index + 1]; at++) {
+                append(&to->column.keys, tg_entry(&from->keys, at));
+                append(&to->column.values, tg_entry(&from->values, at));
+                to->column.offsets.ptr[to->column.offsets.len - 1]++;
+            }
+        }
+    }
+    append(&to->column.keys, name);
+    append(&to->column.values, value);
+    to->column.offsets.ptr[to->column.offsets.len - 1]++;
+}
+
+void tg_set_timestamp(tg_edits *edits, uint32_t record, int64_t ms) {
+    tidegate_plugin_types_timestamps_edit_t *to = &edits->timestamps.val;
+    edits->timestamps.is_some = true;
+    add_row(&to->rows, record);
+    to->values.ptr = one_more(to->values.ptr, to->values.len, sizeof(int64_t));
+    to->values.ptr[to->values.len++] = ms;
 }
 
 void tg_stays(tg_edits *edits, uint32_t count, uint32_t record, tg_verdict verdict) {

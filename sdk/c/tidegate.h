@@ -184,6 +184,10 @@ const char *tg_apply(const tg_batch *batch, tg_edits *edits);
 /* Replaces one record's value or key; a null one sets null. Calls for one column come in the order of the records. */
 void tg_set_value(tg_edits *edits, uint32_t record, tg_bytes value);
 void tg_set_key(tg_edits *edits, uint32_t record, tg_bytes key);
+/* Adds a header behind those that the record has, or that were added to it before. */
+void tg_add_header(tg_edits *edits, tg_record record, tg_bytes name, tg_bytes value);
+/* In milliseconds since the Unix epoch. */
+void tg_set_timestamp(tg_edits *edits, uint32_t record, int64_t ms);
 void tg_stays(tg_edits *edits, uint32_t count, uint32_t record, tg_verdict verdict);
 
 #else

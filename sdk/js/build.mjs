@@ -3,8 +3,8 @@
 import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const { TIDEGATE_OUT, TIDEGATE_WIT, TIDEGATE_WORLD } = process.env;
 
@@ -28,12 +28,13 @@ const { component } = await componentize({
 });
 await writeFile(TIDEGATE_OUT, component);
 
-/** A package beside the project or in NODE_PATH, where a plain `import` would not look. */
+/** A package beside the project, in NODE_PATH, or beside this file; a plain `import` would look only here. */
 async function load(name) {
-  const places = createRequire(join(process.cwd(), 'x')).resolve.paths(name);
+  const from = (place) => createRequire(place).resolve.paths(name);
+  const places = [...from(join(process.cwd(), 'x')), ...from(import.meta.url)];
   const home = places.map((place) => join(place, name)).find((place) => existsSync(join(place, 'package.json')));
   if (!home) {
-    console.error(`${name} is not here: run \`npm ci\` in the project`);
+    console.error(`${name} is not here: run \`npm ci --prefix ${dirname(fileURLToPath(import.meta.url))}\``);
     process.exit(1);
   }
   const { exports } = JSON.parse(await readFile(join(home, 'package.json'), 'utf8'));

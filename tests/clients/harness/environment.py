@@ -36,8 +36,8 @@ def plugin(name):
 def python():
     """The interpreter of the virtual environment with the pinned Python clients."""
     wanted = CLIENTS / "requirements.txt"
-    home = CACHE / "venv" / _digest(wanted, sys.version)
-    with _lock(home):
+    home = CACHE / "venv" / digest(wanted, sys.version)
+    with lock(home):
         if not (home / "done").exists():
             print(f"installing the Python clients into {home}", flush=True)
             shutil.rmtree(home, ignore_errors=True)
@@ -51,8 +51,8 @@ def python():
 def node_modules():
     """A directory whose node_modules has the pinned JavaScript clients."""
     node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
-    home = CACHE / "npm" / _digest(CLIENTS / "package-lock.json", node)
-    with _lock(home):
+    home = CACHE / "npm" / digest(CLIENTS / "package-lock.json", node)
+    with lock(home):
         if not (home / "done").exists():
             print(f"installing the JavaScript clients into {home}", flush=True)
             shutil.rmtree(home, ignore_errors=True)
@@ -113,10 +113,12 @@ def enter():
     os.execv(interpreter, [interpreter, *sys.argv])
 
 
-def _digest(path, extra):
+def digest(path, extra):
+    """Names a set of pinned versions: a directory of that name holds exactly them."""
     return hashlib.sha256(path.read_bytes() + extra.encode()).hexdigest()[:16]
 
 
+<<<<<<< HEAD
 def _jar(home, url, digest):
     jar = home / url.rsplit("/", 1)[1]
     if not jar.is_file():
@@ -132,6 +134,9 @@ def _jar(home, url, digest):
 
 
 class _lock:
+=======
+class lock:
+>>>>>>> 525216d (Templates of every kind in C, Go, JavaScript and Python; one plugin in all languages, tested in one broker)
     """Two runs at once must not install into one directory."""
 
     def __init__(self, home):
