@@ -22,11 +22,8 @@ PHASES = [
     ("test-clients", False),
     ("test-faults", False),
     ("test-hostile", False),
-<<<<<<< HEAD
     ("test-docs", False),
-=======
     ("test-languages", False),
->>>>>>> 525216d (Templates of every kind in C, Go, JavaScript and Python; one plugin in all languages, tested in one broker)
     ("examples", False),
     ("check", False),
 ]

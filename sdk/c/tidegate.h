@@ -39,6 +39,9 @@ static inline bool tg_equal(tg_bytes a, tg_bytes b) {
 /* Whether `part` stands somewhere in `whole`; an empty part does in anything but null. */
 bool tg_contains(tg_bytes whole, tg_bytes part);
 
+/* The first place from `at` on that holds one of two bytes; `end` if there is none. */
+const uint8_t *tg_find_either(const uint8_t *at, const uint8_t *end, uint8_t a, uint8_t b);
+
 /* ---- The description ------------------------------------------------------------------------------------------------ */
 
 enum { TG_KEY = 1, TG_VALUE = 2, TG_HEADERS = 4, TG_TIMESTAMP = 8 };

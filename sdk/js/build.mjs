@@ -34,7 +34,7 @@ async function load(name) {
   const places = [...from(join(process.cwd(), 'x')), ...from(import.meta.url)];
   const home = places.map((place) => join(place, name)).find((place) => existsSync(join(place, 'package.json')));
   if (!home) {
-    console.error(`${name} is not here: run \`npm ci --prefix ${dirname(fileURLToPath(import.meta.url))}\``);
+    console.error(`${name} is not here: run \`npm install --no-save --ignore-scripts --prefix ${dirname(fileURLToPath(import.meta.url))}\``);
     process.exit(1);
   }
   const { exports } = JSON.parse(await readFile(join(home, 'package.json'), 'utf8'));

@@ -62,13 +62,14 @@ const encoder = new TextEncoder();
 /** Optional byte strings that lie one behind the other. */
 export class Column {
   constructor(raw) {
+    this.decoded = undefined;
     this.offsets = raw.offsets;
     this.data = raw.data;
     this.nulls = raw.nulls;
   }
 
   isNull(index) {
-    return ((this.nulls[index >> 3] >> (index & 7)) & 1) === 1;
+    return this.nulls.length !== 0 && ((this.nulls[index >> 3] >> (index & 7)) & 1) === 1;
   }
 
   /** A view of the bytes, which is good for this call only; null is not the same as empty. */
@@ -78,8 +79,28 @@ export class Column {
 
   /** As text; what is not UTF-8 comes out as U+FFFD. */
   text(index) {
-    const bytes = this.bytes(index);
-    return bytes === null ? null : decoder.decode(bytes);
+    this.decoded ??= this.texts();
+    return this.decoded[index];
+  }
+
+  /** All entries as text, null where one is null. */
+  texts() {
+    const { offsets, data } = this;
+    const texts = new Array(offsets.length - 1);
+    // One decoding of the column costs less than one for each entry. Where it has as many characters as bytes, each
+    // byte is a character of its own, and entries begin and end where their bytes do.
+    const whole = decoder.decode(data);
+    const plain = whole.length === data.length;
+    let start = offsets[0];
+    for (let index = 0; index < texts.length; index++) {
+      const end = offsets[index + 1];
+      texts[index] = plain ? whole.slice(start, end) : decoder.decode(data.subarray(start, end));
+      start = end;
+    }
+    if (this.nulls.length !== 0) {
+      for (let index = 0; index < texts.length; index++) if (this.isNull(index)) texts[index] = null;
+    }
+    return texts;
   }
 }
 
@@ -296,20 +317,22 @@ export class Verdicts {
   }
 
   set(index, verdict) {
-    if (verdict === true) return this.#write(index, 0);
-    if (verdict === false) return this.#write(index, 1);
-    if (!(verdict instanceof Rejection)) throw new Error(`a verdict is KEEP, DROP or reject(...), not ${verdict}`);
-    this.#write(index, 2);
-    this.reasons.push([index, verdict.reason]);
-  }
-
-  #write(index, code) {
-    // Stays empty, which means that all are kept, for as long as that is so.
-    if (this.codes.length === 0) {
-      if (code === 0) return;
+    const { codes } = this;
+    if (codes.length === 0) {
+      // Stays empty, which means that all are kept, for as long as that is so.
+      if (verdict === true) return;
       this.codes = new Uint8Array(this.count);
+      this.set(index, verdict);
+    } else if (verdict === true) {
+      codes[index] = 0;
+    } else if (verdict === false) {
+      codes[index] = 1;
+    } else if (verdict instanceof Rejection) {
+      codes[index] = 2;
+      this.reasons.push([index, verdict.reason]);
+    } else {
+      throw new Error(`a verdict is KEEP, DROP or reject(...), not ${verdict}`);
     }
-    this.codes[index] = code;
   }
 }
 

@@ -24,6 +24,8 @@ class Side:
         snapshot = path.with_suffix(".snap").read_text().splitlines()
         topic = f"{path.stem}-{language}"
         configs = {"tidegate.produce.chain": f"{ALIAS}=pick-{language}"}
+        # What docs/plugins.md says of JavaScript; the others do with the default.
+        configs |= {f"tidegate.limit.{ALIAS}.memory.bytes": str(256 << 20)} if language == "js" else {}
         configs |= {f"tidegate.plugin.{ALIAS}.{key}": str(value) for key, value in setting["config"].items()}
         if snapshot[0].startswith("refused: "):
             self._is_refused(topic, configs, snapshot[0].removeprefix("refused: "))

@@ -45,7 +45,8 @@ def _npm():
         home.mkdir(parents=True)
         for name in ("package.json", "package-lock.json"):
             shutil.copy(SDK / "js" / name, home)
-        _run("npm", "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", cwd=home)
+        # Not `npm ci`: it wants optional packages for every platform in the lock, and registries lack some of them.
+        _run("npm", "install", "--no-save", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", cwd=home)
 
     return [_once("lang-npm", environment.digest(lock, node), install) / "node_modules" / ".bin"]
 

@@ -21,17 +21,21 @@ static bool take(cursor *c, int byte) {
     return true;
 }
 
+static bool is_delimiter(uint8_t byte) {
+    return byte == ',' || byte == '}' || byte == ']' || byte == ':' || byte == ' ' || (byte >= '\t' && byte <= '\r');
+}
+
 /* What stands between the quotes of a string, escapes and all; `data` is NULL if there is no whole string. */
 static tg_bytes quoted(cursor *c) {
     if (!take(c, '"')) return (tg_bytes){NULL, 0};
     const uint8_t *start = c->at;
-    for (; c->at < c->end; c->at++) {
+    while ((c->at = tg_find_either(c->at, c->end, '"', '\\')) < c->end) {
         if (*c->at == '"') {
             const tg_bytes found = {start, (size_t)(c->at - start)};
             c->at++;
             return found;
         }
-        if (*c->at == '\\') c->at++;
+        c->at += c->end - c->at < 2 ? 1 : 2;
     }
     return (tg_bytes){NULL, 0};
 }
@@ -56,7 +60,7 @@ static bool skip(cursor *c) {
         } else if (byte < 0) {
             return false;
         } else {
-            while (c->at < c->end && !strchr(" \t\n\r,:]}", *c->at)) c->at++;
+            while (c->at < c->end && !is_delimiter(*c->at)) c->at++;
         }
     } while (depth > 0);
     return true;

@@ -1,5 +1,7 @@
 """`pick`: keeps the records whose value contains a text or, with `field`, those whose JSON member equals it."""
 
+import json
+
 import tidegate
 from tidegate import DROP, KEEP, Reject, Refused, integer, log, text
 
@@ -25,25 +27,28 @@ class Pick:
         if self.max_bytes < 1:
             raise Refused(f"`max-bytes` must be above 0, and is {self.max_bytes}")
 
-    def filter(self, record):
-        value = record.value
+    def judge(self, value):
         if value is None:
             return DROP
         if len(value) > self.max_bytes:
             return Reject(f"the value has {len(value)} bytes, and at most {self.max_bytes} are allowed")
-        if not self.field:
-            return self.needle in value
-        json = record.json()
-        return isinstance(json, dict) and json.get(self.field) == self.text
+        return self.needle in value if not self.field else self.member_is_text(value)
+
+    def member_is_text(self, value):
+        try:
+            found = json.loads(value)
+        except ValueError:
+            return False
+        return isinstance(found, dict) and found.get(self.field) == self.text
 
     def filter_batch(self, batch, verdicts):
-        kept = rejected = 0
-        for record in batch:
-            verdict = self.filter(record)
+        """By columns, which is faster than by records, and knows of the batch as a whole."""
+        kept = 0
+        for index, value in enumerate(batch.values):
+            verdict = self.judge(value)
             kept += verdict is KEEP
-            rejected += isinstance(verdict, Reject)
-            verdicts.set(record.index, verdict)
+            verdicts.set(index, verdict)
         if kept:
             tidegate.count("kept", kept)
-        if rejected:
-            log.warn(f"{rejected} of {len(batch)} values are too long")
+        if verdicts.reasons:
+            log.warn(f"{len(verdicts.reasons)} of {len(batch)} values are too long")

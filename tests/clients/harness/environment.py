@@ -70,7 +70,7 @@ def jars(version):
     home = CACHE / "jars"
     home.mkdir(parents=True, exist_ok=True)
     found = []
-    with _lock(home / "all"):
+    with lock(home / "all"):
         for path, digest in {**wanted["shared"], **wanted[version]}.items():
             found.append(_jar(home, f"{wanted['repository']}/{path}", digest))
     return found
@@ -82,7 +82,7 @@ def go_driver():
     version = subprocess.run(["go", "version"], capture_output=True, text=True, check=True).stdout
     texts = [path.read_text() for path in sorted(source.iterdir())]
     binary = CACHE / "go" / hashlib.sha256("".join([version, *texts]).encode()).hexdigest()[:16] / "driver"
-    with _lock(binary.parent):
+    with lock(binary.parent):
         if not binary.exists():
             print(f"building the Go clients into {binary.parent}", flush=True)
             _run("go", "build", "-mod=readonly", "-o", binary, ".", cwd=source)
@@ -118,7 +118,6 @@ def digest(path, extra):
     return hashlib.sha256(path.read_bytes() + extra.encode()).hexdigest()[:16]
 
 
-<<<<<<< HEAD
 def _jar(home, url, digest):
     jar = home / url.rsplit("/", 1)[1]
     if not jar.is_file():
@@ -133,10 +132,7 @@ def _jar(home, url, digest):
     return jar
 
 
-class _lock:
-=======
 class lock:
->>>>>>> 525216d (Templates of every kind in C, Go, JavaScript and Python; one plugin in all languages, tested in one broker)
     """Two runs at once must not install into one directory."""
 
     def __init__(self, home):

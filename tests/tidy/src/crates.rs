@@ -65,10 +65,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("hostile", &["tidegate-sdk"]),
     ("pick", &["tidegate-sdk"]),
-    (
-        "tidegate-tests-languages",
-        &["tidegate-plugin", RECORD, "tidegate-test"],
-    ),
+    ("tidegate-tests-languages", &["tidegate-plugin", RECORD]),
     (
         "tidegate-tests-plugins",
         &["tidegate-plugin", RECORD, "tidegate-test"],
