@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tidegate_plugin::{
     Binding, BindingSpec, BindingStats, Chain, ChainFailure, ChainInput, ChainOutcome, Description,
-    Engine, EngineError, EngineOptions, FailureKind, Limits, LoadError, LogSink, OnError, Plugin,
-    Side, State, World,
+    Engine, EngineError, EngineOptions, FailureKind, Limits, LoadError, LogSink, OnError, OnReject,
+    Plugin, Side, State, World,
 };
 use tidegate_record::Records;
 
@@ -76,6 +76,7 @@ pub(crate) struct Setting {
     pub(crate) config: BTreeMap<String, String>,
     pub(crate) limits: Limits,
     pub(crate) on_error: OnError,
+    pub(crate) on_reject: OnReject,
     pub(crate) topic: String,
     pub(crate) partition: i32,
     pub(crate) append_time_ms: i64,
@@ -148,6 +149,7 @@ impl Harness {
             config: BTreeMap::new(),
             limits: Limits::default(),
             on_error: OnError::Reject,
+            on_reject: OnReject::Refuse,
             topic: "test".to_owned(),
             partition: 0,
             append_time_ms: FIRST_TIMESTAMP_MS,
@@ -183,6 +185,11 @@ impl Harness {
     /// What becomes of records whose plugin failed; otherwise they are refused, and [`run`](Self::run) is an error.
     pub fn on_error(self, policy: OnError) -> Self {
         self.set(|setting| setting.on_error = policy)
+    }
+
+    /// What becomes of records that the plugin rejects; otherwise their batch would be refused, and the verdict says so.
+    pub fn on_reject(self, policy: OnReject) -> Self {
+        self.set(|setting| setting.on_reject = policy)
     }
 
     /// The topic that the plugin is told.
@@ -392,6 +399,7 @@ impl Bound {
             config: setting.config.clone(),
             limits: setting.limits.clone(),
             on_error: setting.on_error,
+            on_reject: setting.on_reject,
             log: LogSink::new(move |line| {
                 let log = Log {
                     level: line.level,

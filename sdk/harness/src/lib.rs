@@ -30,9 +30,10 @@ pub use build::{BuildError, Component, Kind, Manifest, ManifestError, Project};
 pub use check::{assert_outcome, difference};
 pub use harness::{Harness, HarnessError, RunError, engine};
 pub use outcome::{Destination, Edit, Fate, Log, Outcome, Verdict};
-pub use record::{FIRST_TIMESTAMP_MS, Record, null, value};
+pub use record::{FIRST_TIMESTAMP_MS, Headers, Record, null, value};
 
 /// What the harness speaks in: the types of the broker's plugin host.
 pub use tidegate_plugin::{
-    Columns, Description, FailureKind, Limits, LogLevel, OnError, PartitionChoice, State, World,
+    Columns, Description, FailureKind, Limits, LogLevel, OnError, OnReject, PartitionChoice, State,
+    World,
 };

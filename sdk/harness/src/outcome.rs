@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tidegate_plugin::{ChainResult, Failure, LogLevel, PartitionChoice, RecordEdit};
 
-use crate::Record;
 use crate::golden::lines;
+use crate::{Headers, Record};
 
 /// Everything that one batch had a plugin do. Its `Display` is what stands in a golden file's snapshot.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +62,7 @@ pub struct Edit {
     pub key: Option<Option<Vec<u8>>>,
     pub value: Option<Option<Vec<u8>>>,
     /// All the headers that the record then has.
-    pub headers: Option<Vec<(Vec<u8>, Option<Vec<u8>>)>>,
+    pub headers: Option<Headers>,
     /// Milliseconds since the Unix epoch.
     pub timestamp: Option<i64>,
 }

@@ -16,10 +16,13 @@ pub const FIRST_TIMESTAMP_MS: i64 = 1_700_000_000_000;
 pub struct Record {
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
-    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub headers: Headers,
     /// Milliseconds since the Unix epoch; `None` = [`FIRST_TIMESTAMP_MS`] and its index.
     pub timestamp: Option<i64>,
 }
+
+/// Names and values, in order; a name may come twice, and a value may be null.
+pub type Headers = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// A record with this value and no key.
 pub fn value(value: impl AsRef<[u8]>) -> Record {

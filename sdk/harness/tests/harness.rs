@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use tidegate_test::golden::{self, Mode, Status};
 use tidegate_test::{
-    FailureKind, Harness, HarnessError, Limits, OnError, Record, RunError, Verdict, assert_outcome,
-    null, value,
+    FailureKind, Harness, HarnessError, Limits, OnError, OnReject, Record, RunError, Verdict,
+    assert_outcome, null, value,
 };
 
 fn fixtures() -> PathBuf {
@@ -90,6 +90,16 @@ fn the_error_policy_decides_what_a_trap_means() {
         }
         other => panic!("{other}"),
     }
+}
+
+#[test]
+fn a_rejected_record_can_go_alone() {
+    let records = lines(&["a", ""]);
+    let dead = words().on_reject(OnReject::DeadLetter).filter(&records);
+    let letter = Verdict::DeadLetter("an empty line".to_owned());
+    assert_eq!(dead, [Verdict::Keep, letter]);
+    let dropped = words().on_reject(OnReject::Drop).filter(&records);
+    assert_eq!(dropped, [Verdict::Keep, Verdict::Drop]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tidegate_record::RecordView;
+use tidegate_test::Headers;
 
 /// Every header of the broker's own begins so.
 const PREFIX: &[u8] = b"tidegate.";
@@ -24,7 +25,7 @@ pub(super) struct Letter {
     pub(super) key: Option<Vec<u8>>,
     pub(super) value: Option<Vec<u8>>,
     /// Those that it came with.
-    pub(super) headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub(super) headers: Headers,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

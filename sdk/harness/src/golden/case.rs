@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tidegate_plugin::OnError;
+use tidegate_plugin::{OnError, OnReject};
 
 use crate::{Harness, Outcome, Record, RunError};
 
@@ -47,6 +47,7 @@ struct Setting {
     side: SideName,
     compacted: bool,
     on_error: Option<String>,
+    on_reject: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -226,6 +227,9 @@ impl Setting {
         if let Some(policy) = &self.on_error {
             harness = harness.on_error(policy.parse::<OnError>()?);
         }
+        if let Some(policy) = &self.on_reject {
+            harness = harness.on_reject(policy.parse::<OnReject>()?);
+        }
         if matches!(self.side, SideName::Consume) {
             harness = harness.consume();
         }
@@ -238,13 +242,14 @@ impl Setting {
 
 /// A record has none of these, and a setting none of a record's.
 fn is_setting(keys: &BTreeMap<String, &RawValue>) -> bool {
-    const KEYS: [&str; 6] = [
+    const KEYS: [&str; 7] = [
         "config",
         "topic",
         "partition",
         "side",
         "compacted",
         "on_error",
+        "on_reject",
     ];
     keys.keys().any(|key| KEYS.contains(&key.as_str()))
 }
