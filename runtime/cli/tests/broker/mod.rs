@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-pub struct Broker {
+pub(crate) struct Broker {
     process: Child,
     kafka: String,
     admin: String,
@@ -12,7 +12,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    pub fn start() -> Broker {
+    pub(crate) fn start() -> Broker {
         let home = tempfile::tempdir().expect("a temporary directory");
         let mut process = Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .args([
@@ -49,11 +49,11 @@ impl Broker {
     }
 
     /// For files of the test's.
-    pub fn home(&self) -> &Path {
+    pub(crate) fn home(&self) -> &Path {
         self.home.path()
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
         command
             .current_dir(self.home())
@@ -80,12 +80,12 @@ impl Broker {
 
     /// What a command that must succeed prints.
     #[track_caller]
-    pub fn run(&self, arguments: &[&str]) -> String {
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
         self.run_with(arguments, "")
     }
 
     #[track_caller]
-    pub fn run_with(&self, arguments: &[&str], input: &str) -> String {
+    pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> String {
         let output = self.output(arguments, input);
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}:\n{told}");
@@ -93,7 +93,7 @@ impl Broker {
     }
 
     #[track_caller]
-    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> serde_json::Value {
         let arguments = [arguments, &["-o", "json"]].concat();
         let printed = self.run(&arguments);
         serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
@@ -101,7 +101,7 @@ impl Broker {
 
     /// All that a command that must fail says.
     #[track_caller]
-    pub fn fails(&self, arguments: &[&str]) -> String {
+    pub(crate) fn fails(&self, arguments: &[&str]) -> String {
         let output = self.output(arguments, "");
         assert!(!output.status.success(), "{arguments:?} succeeded");
         let both = [output.stdout, output.stderr].concat();
@@ -110,7 +110,7 @@ impl Broker {
 
     /// The values of a topic, all there are.
     #[track_caller]
-    pub fn values(&self, topic: &str) -> Vec<String> {
+    pub(crate) fn values(&self, topic: &str) -> Vec<String> {
         let printed = self.run(&[
             "consume",
             topic,
@@ -132,7 +132,7 @@ impl Drop for Broker {
 }
 
 /// A component that is checked in.
-pub fn fixture(name: &str) -> String {
+pub(crate) fn fixture(name: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../../sdk/harness/tests/fixtures")
         .join(name);
