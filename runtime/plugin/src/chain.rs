@@ -9,8 +9,8 @@ use tidegate_record::Records;
 use crate::columns::Table;
 use crate::run::{Batch, Run};
 use crate::{
-    Binding, ChainFailure, ChainInput, ChainOutcome, ChainResult, Columns, Digest, FailureKind,
-    Side, World,
+    Binding, ChainFailure, ChainInput, ChainOutcome, ChainResult, Columns, DeadRecord, Digest,
+    FailureKind, Side, World,
 };
 
 /// Column buffers that a thread keeps from one batch to the next.
@@ -164,6 +164,7 @@ impl Chain {
         if !result.dead.is_empty() {
             result.dead.sort_by_key(|dead| dead.index);
             let ChainResult { dead, routes, .. } = &mut result;
+            self.forget_the_dead(input.partition, dead);
             let is_dead = |record| {
                 dead.binary_search_by_key(&record, |dead| dead.index)
                     .is_ok()
@@ -172,6 +173,17 @@ impl Chain {
         }
         result.all_kept = result.edits.is_empty() && result.keep.iter().all(|keep| *keep);
         ChainOutcome::Done(result)
+    }
+
+    /// A plugin with state must not remember a record that a later one, or its own failure, sent to the dead letters:
+    /// redriven, it would be dropped as a duplicate.
+    fn forget_the_dead(&self, partition: i32, dead: &[DeadRecord]) {
+        for (place, binding) in self.bindings.iter().enumerate() {
+            let knew = |dead: &DeadRecord| dead.binding == place && dead.kind.is_none();
+            if dead.iter().any(|dead| dead.binding >= place && !knew(dead)) {
+                binding.forget_state(partition);
+            }
+        }
     }
 
     fn run_all(

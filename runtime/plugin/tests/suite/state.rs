@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidegate_plugin::{
     Binding, BindingSpec, Chain, ChainInput, ChainOutcome, Engine, EngineOptions, FailureKind,
-    Limits, OnError,
+    Limits, OnError, OnReject,
 };
 
 use crate::guests::{BY_VALUE, DEDUP, Guest};
@@ -105,6 +105,31 @@ fn a_refused_batch_was_not_stored_whoever_refuses_it() {
         FailureKind::Deadline
     );
     assert_eq!(keep(&chain, 0, &["b"]), [true]);
+}
+
+/// A dead letter was not stored here, and redriving it produces it again.
+#[test]
+fn a_redriven_dead_letter_is_no_duplicate() {
+    let engine = engine();
+    let dedup = bind(&engine, &dedup(), spec("dedup"));
+    let strict = bind(
+        &engine,
+        &Guest::filter(BY_VALUE),
+        BindingSpec {
+            on_reject: OnReject::DeadLetter,
+            ..spec("strict")
+        },
+    );
+    let chain = chain(&[&dedup, &strict]);
+    let result = done(run_in(&chain, 0, &["a", "r"]));
+    assert_eq!((result.keep, result.dead.len()), (vec![true, false], 1));
+    chain.settle(0, true);
+    // It gets past the dedup again, this time to a plugin that takes it.
+    let mended = self::chain(&[&dedup]);
+    assert_eq!(keep(&mended, 0, &["r"]), [true]);
+    // What the later plugin drops is dropped for good, and remembered.
+    assert_eq!(keep(&chain, 0, &["d"]), [false]);
+    assert_eq!(keep(&mended, 0, &["d", "r"]), [false, false]);
 }
 
 #[test]
