@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
+use wasmtime::component::Component;
 use wasmtime::{Config, WasmBacktraceDetails};
 
 use crate::artifact::Artifact;
 use crate::binding::Registry;
 use crate::cache::Cache;
 use crate::compile::{Bounds, Workshop};
-use crate::site::Sites;
+use crate::site::{Site, Sites};
 use crate::{BindError, Binding, BindingSpec, Compiler, Digest, LoadError, Plugin, Pool, load};
 
 const MAX_DEADLINE_MS: u64 = 60_000;
@@ -194,15 +195,16 @@ impl Inner {
 
     fn make(&self, digest: Digest, wasm: &[u8]) -> Result<Plugin, LoadError> {
         load::check_preamble(wasm)?;
-        if let Some(artifact) = self.cached(digest) {
+        if let Some((site, component)) = self.cached(digest) {
             self.cache_hits.fetch_add(1, Ordering::Relaxed);
-            return self.load(&artifact, wasm.len());
+            return self.plugin(site, &component, digest, wasm.len());
         }
         self.compilations.fetch_add(1, Ordering::Relaxed);
         let (engine, compatibility) = (self.sites.compiler(), self.sites.compatibility());
         let code = self.workshop.compile(engine, compatibility, wasm)?;
         let artifact = Artifact::compiled(digest, code);
-        let plugin = self.load(&artifact, wasm.len())?;
+        let (site, component) = self.sites.load(&artifact)?;
+        let plugin = self.plugin(site, &component, digest, wasm.len())?;
         // Only what passed every check is kept: refused files must not fill the disk.
         if let Some(cache) = &self.cache
             && let Err(error) = cache.write(&artifact)
@@ -212,23 +214,24 @@ impl Inner {
         Ok(plugin)
     }
 
-    fn load(&self, artifact: &Artifact, size: usize) -> Result<Plugin, LoadError> {
-        let (site, component) = self.sites.load(artifact)?;
-        load::load(
-            site,
-            &component,
-            artifact.digest(),
-            size,
-            self.options.preview_contracts,
-        )
+    fn plugin(
+        &self,
+        site: &Site,
+        component: &Component,
+        digest: Digest,
+        size: usize,
+    ) -> Result<Plugin, LoadError> {
+        let preview = self.options.preview_contracts;
+        load::load(site, component, digest, size, preview)
     }
 
-    fn cached(&self, digest: Digest) -> Option<Artifact> {
-        let cache = self.cache.as_ref()?;
-        let why = match cache.read(digest) {
-            Ok(Some(artifact)) if self.sites.accepts(&artifact) => return Some(artifact),
-            Ok(Some(_)) => "the engine does not take it".to_owned(),
+    fn cached(&self, digest: Digest) -> Option<(&Site, Component)> {
+        let why = match self.cache.as_ref()?.read(digest) {
             Ok(None) => return None,
+            Ok(Some(artifact)) => match self.sites.load(&artifact) {
+                Ok(loaded) => return Some(loaded),
+                Err(error) => error.to_string(),
+            },
             Err(why) => why,
         };
         tracing::warn!(

@@ -130,11 +130,6 @@ impl Sites {
         let component = artifact.component(&self.large.engine).map_err(refused)?;
         Ok((&self.large, component))
     }
-
-    /// Whether code is for this program and machine at all, however much it needs.
-    pub(crate) fn accepts(&self, artifact: &Artifact) -> bool {
-        artifact.component(&self.large.engine).is_ok()
-    }
 }
 
 impl Site {

@@ -3,7 +3,8 @@
 //! A compiler is the part of the engine that a hostile upload can hurt most: its time and memory follow from the input,
 //! and a Rust process that runs out of memory ends. So the broker starts its own program once more, which lowers its
 //! limits, reads the component, answers with the code, and ends. Whatever happens to it is a sentence for whoever
-//! uploaded. The parent parses nothing of an upload but its first bytes.
+//! uploaded. The parent parses nothing of an upload but its first bytes. A child whose parent died ends when it next reads
+//! or writes, and at the latest when its processor time is used up.
 
 mod child;
 mod frame;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 use std::{io, thread};
 
@@ -36,6 +38,8 @@ const AT_ONCE: usize = 2;
 const MAX_THREADS: usize = 4;
 /// Of the child's last words.
 const MAX_WORDS: u64 = 4096;
+/// SIGXCPU: its processor time is used up.
+const XCPU: i32 = 24;
 
 /// Where components are compiled.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -53,6 +57,12 @@ pub(crate) struct Bounds {
     pub(crate) timeout: Duration,
     pub(crate) memory_bytes: u64,
 }
+
+/// The child's answer, if one came in time, and its last words, to be had when it is dead.
+type Talk<'scope> = (
+    Result<io::Result<Answer>, RecvTimeoutError>,
+    ScopedJoinHandle<'scope, String>,
+);
 
 pub(crate) struct Workshop {
     compiler: Compiler,
@@ -123,7 +133,7 @@ impl Workshop {
     fn talk<'scope, 'a: 'scope>(
         &self,
         child: &mut Child,
-        scope: &'scope thread::Scope<'scope, '_>,
+        scope: &'scope Scope<'scope, '_>,
         request: &'a Request<'a>,
     ) -> io::Result<Talk<'scope>> {
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -191,14 +201,6 @@ impl Workshop {
         Turn(self)
     }
 }
-
-/// SIGXCPU on every platform that has it.
-const XCPU: i32 = 24;
-
-type Talk<'scope> = (
-    Result<Result<Answer, io::Error>, RecvTimeoutError>,
-    thread::ScopedJoinHandle<'scope, String>,
-);
 
 struct Turn<'a>(&'a Workshop);
 

@@ -254,6 +254,40 @@ fn what_does_not_fit_the_pool_lives_in_the_second_engine() {
 }
 
 #[test]
+fn what_no_engine_holds_is_refused_with_its_measure() {
+    let engine = engine();
+    let instances = |count: usize| {
+        let many = "(core instance (instantiate $m))".repeat(count);
+        wat::parse_str(format!("(component (core module $m) {many})")).unwrap()
+    };
+    // As many as a Python component has: it gets past its size, to what it exports.
+    let error = refused(&engine, &instances(40));
+    assert!(matches!(error, LoadError::World(_)), "{error}");
+    let error = refused(&engine, &instances(65));
+    assert!(
+        matches!(&error, LoadError::Compile(s) if s.contains("65") && s.contains("64")),
+        "{error}"
+    );
+    for extra in [
+        "(memory 1)".repeat(8),
+        "(table 1 funcref)".repeat(33),
+        "(memory 5000)".to_owned(),
+        // What the host keeps for an instance grows with its globals.
+        "(global (mut i64) (i64.const 0))".repeat(300_000),
+    ] {
+        let guest = Guest {
+            extra,
+            ..Guest::filter(KEEP_ALL)
+        };
+        let error = refused(&engine, &guest.build());
+        assert!(
+            matches!(&error, LoadError::Compile(s) if s.contains("needs more than")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn the_second_engine_has_its_own_bound_on_instances() {
     let engine = Engine::new(EngineOptions {
         max_instances: 4,
