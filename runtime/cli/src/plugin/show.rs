@@ -111,9 +111,13 @@ pub(super) fn print_config(config: &Value) -> Result<()> {
 
 fn config_row(key: &Value) -> Vec<String> {
     let required = key["required"].as_bool().unwrap_or(false);
+    let secret = match key["secret"].as_bool() {
+        Some(true) => ", secret",
+        _ => "",
+    };
     vec![
         text(&key["name"]),
-        text(&key["type"]),
+        format!("{}{secret}", text(&key["type"])),
         if required { "yes" } else { "" }.to_owned(),
         text(&key["default"]),
         text(&key["doc"]),
@@ -180,7 +184,7 @@ fn details(binding: &Value) -> Vec<(&'static str, String)> {
         policies = format!("{policies}, on reject {}", text(&binding["on_reject"]));
     }
     let number = |name: &str| stats[name].as_u64().unwrap_or(0);
-    let mut cost = format!("{} calls", number("calls"));
+    let mut cost = counted(number("calls"), "call");
     if let Some(nanos) = number("nanos").checked_div(number("calls")) {
         let cpu = number("cpu_nanos")
             .checked_div(number("records_in"))
@@ -243,6 +247,8 @@ mod tests {
     #[test]
     fn rows_survive_missing_fields() {
         assert_eq!(config_row(&json!({}))[2], "");
+        let secret = json!({"name": "hash.key", "type": "text", "secret": true});
+        assert_eq!(config_row(&secret)[..2], ["hash.key", "text, secret"]);
         assert_eq!(binding_row(&json!({})).len(), COLUMNS.len());
         assert_eq!(shadow_text(&json!(null)), None);
         assert_eq!(version(&json!("0.1.0")), "0.1.0");
