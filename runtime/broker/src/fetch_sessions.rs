@@ -115,8 +115,8 @@ impl FetchSessions {
         }
     }
 
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.lock().len()
     }
 

@@ -1,4 +1,4 @@
-//! What a broker does without being asked: retention, forgetting silent producers, group timers, storing what plugins log.
+//! What a broker does without being asked: retention, compaction, forgetting silent producers, group timers, storing what plugins log.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,6 +13,8 @@ use crate::plugins::PluginLogs;
 
 /// Groups count time in session timeouts of seconds; a tenth of one is exact enough.
 const GROUP_TICK: Duration = Duration::from_millis(50);
+/// What compaction remembers of one key, with its share of a half-full map.
+const BYTES_PER_KEY: usize = 48;
 
 pub(crate) fn spawn(
     tasks: &mut JoinSet<()>,
@@ -21,6 +23,10 @@ pub(crate) fn spawn(
 ) {
     let check = Duration::from_millis(broker.config.log_retention_check_interval_ms.max(1));
     tasks.spawn(every(check, stopping.clone(), broker.clone(), clean));
+    if broker.config.log_cleaner_enable {
+        let pause = Duration::from_millis(broker.config.log_cleaner_backoff_ms.max(1));
+        tasks.spawn(every(pause, stopping.clone(), broker.clone(), compact));
+    }
     tasks.spawn(PluginLogs::run(broker.clone(), stopping.clone()));
     tasks.spawn(every(
         GROUP_TICK,
@@ -76,4 +82,31 @@ async fn clean(broker: Arc<Broker>) {
         }
     });
     drop(done.await);
+}
+
+/// One pass over every log that is due, one after the other: compaction shares the disk with producers and consumers.
+async fn compact(broker: Arc<Broker>) {
+    let max_keys = broker.config.log_cleaner_dedupe_bytes / BYTES_PER_KEY;
+    for topic in broker.topics.all() {
+        for partition in topic.partitions() {
+            let (name, index) = (topic.settings.name().to_owned(), partition.index);
+            let done = tokio::task::spawn_blocking(move || partition.compact(now_ms(), max_keys));
+            match done.await {
+                Ok(Ok(Some(done))) => tracing::info!(
+                    topic = name,
+                    index,
+                    records = done.records,
+                    removed = done.removed,
+                    bytes_before = done.bytes_before,
+                    bytes_after = done.bytes_after,
+                    "compacted"
+                ),
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) => {
+                    tracing::error!(topic = name, index, %error, "compaction failed");
+                }
+                Err(error) => tracing::error!(topic = name, index, %error, "compaction failed"),
+            }
+        }
+    }
 }

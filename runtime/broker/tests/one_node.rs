@@ -4,7 +4,7 @@ use bytes::Bytes;
 use kafka_protocol::messages::alter_partition_reassignments_request::{
     ReassignablePartition, ReassignableTopic,
 };
-use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::offset_commit_request::{
@@ -25,11 +25,16 @@ use kafka_protocol::messages::{
     elect_leaders_request,
 };
 use tidegate_protocol::StrBytes;
-use tidegate_record::{BatchBuilder, Codec, Producer, RecordParts};
+use tidegate_record::{Batch, BatchBuilder, Codec, DecodeLimits, Producer, RecordParts};
 
 mod common;
 
 use common::Client;
+
+const LIMITS: DecodeLimits = DecodeLimits {
+    max_bytes: 1 << 20,
+    max_records: 1 << 10,
+};
 
 fn name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
@@ -37,11 +42,22 @@ fn name(name: &str) -> TopicName {
 
 /// A broker with the topic `t` of two partitions.
 async fn with_topic() -> Client {
-    let mut client = Client::start().await;
+    with_configs("", &[]).await
+}
+
+/// The same with a configuration of the broker, and one of the topic.
+async fn with_configs(properties: &str, configs: &[(&str, &str)]) -> Client {
+    let mut client = Client::start_with(properties).await;
+    let config = |(name, value): &(&str, &str)| {
+        CreatableTopicConfig::default()
+            .with_name(StrBytes::from_string((*name).to_owned()))
+            .with_value(Some(StrBytes::from_string((*value).to_owned())))
+    };
     let topic = CreatableTopic::default()
         .with_name(name("t"))
         .with_num_partitions(2)
-        .with_replication_factor(-1);
+        .with_replication_factor(-1)
+        .with_configs(configs.iter().map(config).collect());
     let request = CreateTopicsRequest::default().with_topics(vec![topic]);
     let created = client.call(7, &request).await.topics.remove(0);
     assert_eq!(created.error_code, 0, "{:?}", created.error_message);
@@ -298,5 +314,57 @@ async fn a_fetch_session_tells_what_changed() {
         let ended = client.call(version, &poll(id, -1, &[(1, 0)])).await;
         assert_eq!((ended.error_code, ended.session_id), (0, 0));
         assert_eq!(client.call(version, &poll(id, 3, &[])).await.error_code, 70);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compacted_topic_keeps_the_latest_of_each_key() {
+    let mut client = with_configs(
+        "log.cleaner.backoff.ms=20",
+        &[
+            ("cleanup.policy", "compact"),
+            ("min.cleanable.dirty.ratio", "0"),
+        ],
+    )
+    .await;
+    for round in 0..10 {
+        let mut builder = BatchBuilder::new(Codec::Lz4);
+        for key in ["a", "b", "c"] {
+            let value = format!("{key}{round}");
+            let record = RecordParts {
+                timestamp: 1_700_000_000_000,
+                key: Some(key.as_bytes()),
+                value: Some(value.as_bytes()),
+                ..RecordParts::default()
+            };
+            builder.push(record).unwrap();
+        }
+        produce(&mut client, builder.build().unwrap().into_bytes()).await;
+    }
+    let partition = FetchPartition::default()
+        .with_partition(0)
+        .with_partition_max_bytes(1 << 20);
+    let topic = FetchTopic::default()
+        .with_topic(name("t"))
+        .with_partitions(vec![partition]);
+    let poll = FetchRequest::default()
+        .with_replica_id(BrokerId(-1))
+        .with_max_bytes(1 << 20)
+        .with_topics(vec![topic]);
+    // Compaction comes when it comes; until then every record is there.
+    loop {
+        let response = client.call(4, &poll).await;
+        let mut bytes = response.responses[0].partitions[0].records.clone().unwrap();
+        let mut found = Vec::new();
+        while let Some(batch) = Batch::take(&mut bytes).unwrap() {
+            for record in batch.records(LIMITS).unwrap().iter() {
+                found.push(String::from_utf8(record.value.unwrap().to_vec()).unwrap());
+            }
+        }
+        if found == ["a9", "b9", "c9"] {
+            break;
+        }
+        assert!(found.ends_with(&["a9".into(), "b9".into(), "c9".into()]));
+        tokio::task::yield_now().await;
     }
 }

@@ -25,6 +25,6 @@ pub use rocks::BareRocks;
 pub use rocks::{RocksCommandLog, RocksLog, RocksOptions};
 pub use store::{CommandLog, LogStore};
 pub use types::{
-    AppendPart, Appended, Bounds, IndexRow, PartitionEntry, Placed, Progress, RetentionPolicy,
-    StoreHealth, Stored,
+    AppendPart, Appended, Bounds, Change, Compaction, CompactionPolicy, IndexRow, PartitionEntry,
+    Placed, Progress, RetentionPolicy, StoreHealth, Stored,
 };

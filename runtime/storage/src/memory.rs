@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use bytes::Bytes;
 use tidegate_record::{Offset, PartitionId};
 
-use crate::{CommandLog, IndexRow, LogStore, PartitionEntry, Placed, StoreError, Stored};
+use crate::{Change, CommandLog, IndexRow, LogStore, PartitionEntry, Placed, StoreError, Stored};
 
 /// A [`LogStore`] that forgets everything when dropped.
 #[derive(Debug, Default)]
@@ -20,6 +20,7 @@ struct Partition {
     batches: BTreeMap<Offset, Stored>,
     /// By base offset of their batches.
     notes: BTreeMap<Offset, Bytes>,
+    cleaned: Offset,
 }
 
 impl MemoryLog {
@@ -100,6 +101,7 @@ impl LogStore for MemoryLog {
                 entry: *entry,
                 batches: BTreeMap::new(),
                 notes: BTreeMap::new(),
+                cleaned: 0,
             },
         );
         Ok(())
@@ -218,8 +220,42 @@ impl LogStore for MemoryLog {
         })
     }
 
+    fn compact(
+        &self,
+        id: PartitionId,
+        changes: &[Change<'_>],
+        cleaned: Offset,
+    ) -> Result<(), StoreError> {
+        self.with_mut(id, |partition| {
+            for change in changes {
+                match change {
+                    Change::Remove(base_offset) => {
+                        partition.batches.remove(base_offset);
+                        partition.notes.remove(base_offset);
+                    }
+                    Change::Row(row) => {
+                        if let Some(stored) = partition.batches.get_mut(&row.base_offset) {
+                            stored.row = *row;
+                        }
+                    }
+                    Change::Rewrite(row, bytes) => {
+                        let batch = Bytes::clone(bytes);
+                        let stored = Stored { row: *row, batch };
+                        partition.batches.insert(row.base_offset, stored);
+                    }
+                }
+            }
+            partition.cleaned = cleaned;
+        })
+    }
+
+    fn cleaned(&self, id: PartitionId) -> Result<Offset, StoreError> {
+        self.with(id, |partition| partition.cleaned)
+    }
+
     fn truncate(&self, id: PartitionId, to: Offset) -> Result<(), StoreError> {
         self.with_mut(id, |partition| {
+            partition.cleaned = partition.cleaned.min(to);
             partition.keep(|row| row.last_offset < to);
         })
     }

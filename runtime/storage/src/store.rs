@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tidegate_record::{Offset, PartitionId};
 
-use crate::{IndexRow, PartitionEntry, Placed, StoreError, Stored};
+use crate::{Change, IndexRow, PartitionEntry, Placed, StoreError, Stored};
 
 /// A durable set of partition logs. Synchronous; every call may block on disk.
 ///
@@ -84,6 +84,18 @@ pub trait LogStore: Send + Sync + 'static {
     /// Deletes every batch that lies wholly below `start`; the space comes back in the background.
     /// Call [`set_log_start`](LogStore::set_log_start) first: readers must not see holes.
     fn delete_below(&self, id: PartitionId, start: Offset) -> Result<(), StoreError>;
+
+    /// Applies what compaction made of some batches, and remembers that the log is compacted below
+    /// `cleaned`: all or nothing, not synced. Only batches that are there may be named.
+    fn compact(
+        &self,
+        id: PartitionId,
+        changes: &[Change<'_>],
+        cleaned: Offset,
+    ) -> Result<(), StoreError>;
+
+    /// How far the log is compacted; 0 before the first time.
+    fn cleaned(&self, id: PartitionId) -> Result<Offset, StoreError>;
 
     /// Deletes every batch with a record at or above `to`, durably.
     fn truncate(&self, id: PartitionId, to: Offset) -> Result<(), StoreError>;

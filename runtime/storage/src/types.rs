@@ -39,6 +39,8 @@ pub struct IndexRow {
     /// Bytes of this partition's batches written before this one. The difference of two rows'
     /// positions is the size of what lies between them, so no size ever needs a scan.
     pub position: u64,
+    /// From then on (ms) the batch's tombstones may go; 0 before compaction first left some in it.
+    pub delete_horizon: i64,
 }
 
 impl IndexRow {
@@ -72,6 +74,7 @@ impl IndexRow {
             attributes: header.attributes.0,
             append_time,
             position,
+            delete_horizon: 0,
         }
     }
 
@@ -145,6 +148,17 @@ pub struct Placed<'a> {
     pub note: Option<&'a Bytes>,
 }
 
+/// What compaction makes of one stored batch.
+#[derive(Copy, Clone, Debug)]
+pub enum Change<'a> {
+    /// It goes, with its row and its note.
+    Remove(Offset),
+    /// Its row is another: its place moved.
+    Row(IndexRow),
+    /// It lost records, and its row follows; `row.size == bytes.len()`. Its note stays.
+    Rewrite(IndexRow, &'a Bytes),
+}
+
 /// One batch read back.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Stored {
@@ -183,6 +197,40 @@ pub struct RetentionPolicy {
     pub max_age_ms: Option<i64>,
     /// The oldest batches go as long as at least this much stays (bytes).
     pub max_bytes: Option<u64>,
+}
+
+/// When and how a log is compacted.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub struct CompactionPolicy {
+    /// The broker's clock (ms).
+    pub now_ms: i64,
+    /// Batches that reach this offset are left alone (the high watermark).
+    pub to: Offset,
+    /// Batches younger than this are left alone (ms).
+    pub min_lag_ms: i64,
+    /// A batch that waits longer than this makes the log worth a pass (ms).
+    pub max_lag_ms: i64,
+    /// So does this share of bytes that were never compacted.
+    pub min_dirty_ratio: f64,
+    /// How long a tombstone stays after the pass that removed what it deletes (ms).
+    pub delete_retention_ms: i64,
+    /// Keys remembered in one pass, 24 bytes each and the map around them; the next goes on.
+    pub max_keys: usize,
+}
+
+/// What one pass of compaction did.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct Compaction {
+    /// Below it every key stands once, as far as its latest record is below it too.
+    pub cleaned: Offset,
+    /// Records it read.
+    pub records: u64,
+    /// Records it removed.
+    pub removed: u64,
+    /// Bytes of the batches before it.
+    pub bytes_before: u64,
+    /// Bytes of what is left of them.
+    pub bytes_after: u64,
 }
 
 /// Whether the store still takes writes.

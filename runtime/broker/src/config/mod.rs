@@ -65,6 +65,10 @@ pub struct ServerConfig {
     pub max_connections: usize,
     pub max_connections_per_ip: usize,
     pub max_fetch_sessions: usize,
+    pub log_cleaner_enable: bool,
+    pub log_cleaner_backoff_ms: u64,
+    /// Memory for the keys of one pass of compaction.
+    pub log_cleaner_dedupe_bytes: usize,
     /// A connection without a request for this long is closed; `u64::MAX` is never.
     pub connections_max_idle_ms: u64,
 

@@ -81,6 +81,9 @@ fn resolve(layers: Vec<Layer>, options: &ServeOptions) -> Result<ServerConfig, C
         max_connections: values.number("max.connections")?,
         max_connections_per_ip: values.number("max.connections.per.ip")?,
         max_fetch_sessions: values.number("max.incremental.fetch.session.cache.slots")?,
+        log_cleaner_enable: values.boolean("log.cleaner.enable"),
+        log_cleaner_backoff_ms: values.number("log.cleaner.backoff.ms")?,
+        log_cleaner_dedupe_bytes: values.number("log.cleaner.dedupe.buffer.size")?,
         connections_max_idle_ms: u64::try_from(values.number::<i64>("connections.max.idle.ms")?)
             .unwrap_or(u64::MAX),
         offsets_topic_partitions: values.number("offsets.topic.num.partitions")?,

@@ -25,7 +25,9 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use tidegate_plugin::Engine;
 use tidegate_record::{LeaderEpoch, Offset, PartitionId};
 use tidegate_replication::{Effect, Event, Replica};
-use tidegate_storage::{Log, Progress, ReadError, RetentionPolicy, StoreHealth};
+use tidegate_storage::{
+    Compaction, CompactionPolicy, Log, Progress, ReadError, RetentionPolicy, StoreHealth,
+};
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock::now_ms;
@@ -223,6 +225,28 @@ impl Partition {
         self.env
             .log
             .retain(self.id, policy, now_ms, self.high_watermark())
+    }
+
+    /// One pass of compaction, if the topic is compacted and the log is due. Blocks on the disk.
+    pub(crate) fn compact(
+        &self,
+        now_ms: i64,
+        max_keys: usize,
+    ) -> Result<Option<Compaction>, ReadError> {
+        let config = self.topic.config();
+        if !config.cleanup_compact {
+            return Ok(None);
+        }
+        let policy = CompactionPolicy {
+            now_ms,
+            to: self.high_watermark(),
+            min_lag_ms: config.min_compaction_lag_ms,
+            max_lag_ms: config.max_compaction_lag_ms,
+            min_dirty_ratio: config.min_cleanable_dirty_ratio,
+            delete_retention_ms: config.delete_retention_ms,
+            max_keys,
+        };
+        self.env.log.compact(self.id, &policy)
     }
 
     /// Moves the log start up to `to`, durably, and gives the space back; returns the log start. Blocks on the disk.

@@ -25,9 +25,16 @@ pub struct Connection {
 
 impl Client {
     pub async fn start() -> Client {
+        Client::start_with("").await
+    }
+
+    /// With these lines as its `server.properties`.
+    pub async fn start_with(properties: &str) -> Client {
         let data = tempfile::tempdir().unwrap();
+        let file = data.path().join("server.properties");
+        std::fs::write(&file, properties).unwrap();
         let config = ServerConfig::load(&ServeOptions {
-            config: None,
+            config: Some(file),
             data_dir: Some(data.path().join("data")),
             listen: Some("127.0.0.1:0".into()),
             admin: Some("127.0.0.1:0".into()),

@@ -75,8 +75,14 @@ static DEFS: &[BrokerConfigDef] = defs![
         "The listener brokers use among themselves.";
     "listeners", List, Some("PLAINTEXT://127.0.0.1:9092"), Check::Any, false,
         "The addresses the broker listens on.";
+    "log.cleaner.backoff.ms", Long, Some("15000"), Check::AtLeast(1), false,
+        "How long the cleaner waits between two looks at what is to be compacted, in milliseconds.";
+    "log.cleaner.dedupe.buffer.size", Long, Some("134217728"), Check::AtLeast(1_048_576), false,
+        "Memory for the keys of one pass of compaction, in bytes; a log with more keys takes several passes.";
     "log.cleaner.delete.retention.ms", Long, Some("86400000"), Check::AtLeast(0), true,
         "The default of the topic config delete.retention.ms.";
+    "log.cleaner.enable", Boolean, Some("true"), Check::Any, false,
+        "Whether logs with cleanup.policy=compact are compacted.";
     "log.cleaner.max.compaction.lag.ms", Long, Some("9223372036854775807"), Check::AtLeast(1), true,
         "The default of the topic config max.compaction.lag.ms.";
     "log.cleaner.min.cleanable.ratio", Double, Some("0.5"), Check::Fraction, true,

@@ -1,7 +1,7 @@
 //! Value of an index row; its key is the batch's ([`super::batch`]).
 //!
 //! ```text
-//!  0  1  layout, 1
+//!  0  1  layout: 1, or 2 with the delete horizon
 //!  1  4  last offset delta, i32 (>= 0)
 //!  5  4  last surviving delta, i32 (-1 = no record survives)
 //!  9  8  max timestamp, i64, ms
@@ -14,6 +14,7 @@
 //! 47  2  attributes, i16
 //! 49  8  append time, i64, ms
 //! 57  8  position, u64, bytes of the partition before this batch
+//! 65  8  delete horizon, i64, ms (> 0; layout 2 only, which compaction writes)
 //! ```
 
 use tidegate_record::Offset;
@@ -23,13 +24,31 @@ use crate::{IndexRow, StoreError};
 
 pub(crate) const LEN: usize = 65;
 const LAYOUT: u8 = 1;
+const LAYOUT_WITH_HORIZON: u8 = 2;
+const MAX_LEN: usize = LEN + 8;
+
+/// The bytes of one row, on the stack: there is one for each batch that is appended.
+pub(crate) struct Encoded {
+    bytes: [u8; MAX_LEN],
+    len: usize,
+}
+
+impl AsRef<[u8]> for Encoded {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
 
 /// `row` keeps the relations of [`IndexRow::is_plausible`]; [`decode`] refuses what does not.
-pub(crate) fn encode(row: &IndexRow) -> [u8; LEN] {
+pub(crate) fn encode(row: &IndexRow) -> Encoded {
     let delta = i32::try_from(row.last_offset.wrapping_sub(row.base_offset)).unwrap_or(-1);
-    let mut out = [0; LEN];
+    let (layout, len) = match row.delete_horizon {
+        0 => (LAYOUT, LEN),
+        _ => (LAYOUT_WITH_HORIZON, MAX_LEN),
+    };
+    let mut out = [0; MAX_LEN];
     let mut rest = out.as_mut_slice();
-    put(&mut rest, [LAYOUT]);
+    put(&mut rest, [layout]);
     put(&mut rest, delta.to_be_bytes());
     put(&mut rest, row.last_surviving_delta.to_be_bytes());
     put(&mut rest, row.max_timestamp.to_be_bytes());
@@ -42,13 +61,14 @@ pub(crate) fn encode(row: &IndexRow) -> [u8; LEN] {
     put(&mut rest, row.attributes.to_be_bytes());
     put(&mut rest, row.append_time.to_be_bytes());
     put(&mut rest, row.position.to_be_bytes());
-    out
+    put(&mut rest, row.delete_horizon.to_be_bytes());
+    Encoded { bytes: out, len }
 }
 
 pub(crate) fn decode(base_offset: Offset, bytes: &[u8]) -> Result<IndexRow, StoreError> {
     let mut fields = Fields::new("index row", bytes);
     let [layout] = fields.take()?;
-    if layout != LAYOUT {
+    if layout != LAYOUT && layout != LAYOUT_WITH_HORIZON {
         return Err(StoreError::Corrupt(format!("index row: layout {layout}")));
     }
     let last_offset_delta = i32::from_be_bytes(fields.take()?);
@@ -66,9 +86,14 @@ pub(crate) fn decode(base_offset: Offset, bytes: &[u8]) -> Result<IndexRow, Stor
         attributes: i16::from_be_bytes(fields.take()?),
         append_time: i64::from_be_bytes(fields.take()?),
         position: u64::from_be_bytes(fields.take()?),
+        delete_horizon: match layout {
+            LAYOUT_WITH_HORIZON => i64::from_be_bytes(fields.take()?),
+            _ => 0,
+        },
     };
     fields.end()?;
-    if !row.is_plausible() {
+    let horizon_kept = row.delete_horizon > 0 || layout == LAYOUT;
+    if !row.is_plausible() || !horizon_kept {
         return Err(StoreError::Corrupt(format!(
             "index row contradicts itself: {row:?}"
         )));
@@ -101,6 +126,7 @@ mod tests {
             size in 61..=u32::MAX,
             attributes: i16,
             position: u64,
+            delete_horizon in prop_oneof![Just(0), 1..i64::MAX],
         ) -> IndexRow {
             IndexRow {
                 base_offset,
@@ -116,6 +142,7 @@ mod tests {
                 attributes,
                 append_time: times.2,
                 position,
+                delete_horizon,
             }
         }
     }
@@ -123,18 +150,19 @@ mod tests {
     proptest! {
         #[test]
         fn round_trips(row in any_row()) {
-            prop_assert_eq!(decode(row.base_offset, &encode(&row)).unwrap(), row);
+            prop_assert_eq!(decode(row.base_offset, encode(&row).as_ref()).unwrap(), row);
         }
 
         #[test]
         fn any_bytes_are_an_error_or_a_row(
             base in 0..=i64::MAX,
-            bytes in proptest::collection::vec(any::<u8>(), LEN - 2..LEN + 2),
+            layout in LAYOUT..=LAYOUT_WITH_HORIZON,
+            bytes in proptest::collection::vec(any::<u8>(), LEN - 2..MAX_LEN + 2),
         ) {
             let mut bytes = bytes;
-            bytes[0] = LAYOUT;
+            bytes[0] = layout;
             if let Ok(row) = decode(base, &bytes) {
-                prop_assert_eq!(encode(&row).to_vec(), bytes);
+                prop_assert_eq!(encode(&row).as_ref(), bytes);
             }
         }
     }
@@ -155,8 +183,9 @@ mod tests {
             attributes: 0,
             append_time: 0,
             position: 0,
+            delete_horizon: 0,
         };
-        assert!(decode(5, &encode(&good)).is_ok());
+        assert!(decode(5, encode(&good).as_ref()).is_ok());
         for bad in [
             IndexRow {
                 last_surviving_delta: 5,
@@ -172,10 +201,10 @@ mod tests {
             },
             IndexRow { size: 60, ..good },
         ] {
-            assert!(decode(5, &encode(&bad)).is_err(), "{bad:?}");
+            assert!(decode(5, encode(&bad).as_ref()).is_err(), "{bad:?}");
         }
         assert!(
-            decode(i64::MAX - 2, &encode(&good)).is_err(),
+            decode(i64::MAX - 2, encode(&good).as_ref()).is_err(),
             "the last offset overflows"
         );
     }

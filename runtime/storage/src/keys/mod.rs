@@ -7,11 +7,13 @@
 //! | `notes` | partition, base offset | what the writer noted of the batch | [`note`] |
 //! | `partitions` | partition | topic id, index, log start | [`partition`] |
 //! | `default` | `format` | format version | [`format`](mod@format) |
+//! | `default` | `cleaned`, partition | how far it is compacted | [`cleaned`] |
 //!
 //! The command log is a database of its own: [`command`] and [`snapshot`], and the same `format`.
 //! Integers are big endian, so that byte order is numeric order.
 
 pub(crate) mod batch;
+pub(crate) mod cleaned;
 pub(crate) mod command;
 pub(crate) mod format;
 pub(crate) mod index_row;

@@ -131,7 +131,7 @@ impl Log {
 
     /// These writes are synced: when one fails with anything but a full disk, it is unknown what
     /// the disk holds, as after a failed commit.
-    fn guard<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) fn guard<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(error @ (StoreError::Io(_) | StoreError::Corrupt(_))) = &result {
             self.shared.go_offline(&error.to_string());
         }

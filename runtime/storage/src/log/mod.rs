@@ -14,6 +14,7 @@
 //! once may succeed the second time without having written anything. Reads go on.
 
 mod admin;
+mod compact;
 mod epochs;
 mod lane;
 mod partition;

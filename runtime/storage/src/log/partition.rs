@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering};
 
 use tidegate_record::{LeaderEpoch, Offset, PartitionId};
 
+use super::compact::Compacted;
 use super::tail::Tail;
 use crate::{Bounds, IndexRow, LogStore, PartitionEntry, StoreError};
 
@@ -21,6 +22,8 @@ pub(crate) struct Partition {
     end_position: AtomicU64,
     max_timestamp: AtomicI64,
     pub(crate) tail: Mutex<Tail>,
+    /// Held through a pass of compaction, so that there is one at a time.
+    pub(crate) compaction: Mutex<Option<Compacted>>,
 }
 
 /// Where the next batch of a partition goes.
@@ -77,6 +80,7 @@ impl Partition {
             end_position: AtomicU64::new(end.position),
             max_timestamp: AtomicI64::new(end.max_timestamp),
             tail: Mutex::new(Tail::default()),
+            compaction: Mutex::default(),
         })
     }
 

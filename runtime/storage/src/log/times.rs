@@ -12,7 +12,7 @@ const PAGE: usize = 512;
 
 /// A batch opened for a lookup was bounded when it was produced; this bounds what a damaged one
 /// may claim.
-const LIMITS: DecodeLimits = DecodeLimits {
+pub(super) const LIMITS: DecodeLimits = DecodeLimits {
     max_bytes: 256 << 20,
     max_records: 8 << 20,
 };

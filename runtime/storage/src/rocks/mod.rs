@@ -32,8 +32,8 @@ use self::cursor::Cursor;
 use self::janitor::Janitor;
 pub use self::options::RocksOptions;
 use self::options::{BATCHES, NOTES, PARTITIONS, ROWS};
-use crate::keys::{batch, format, index_row, note, partition};
-use crate::{IndexRow, LogStore, PartitionEntry, Placed, StoreError, Stored};
+use crate::keys::{batch, cleaned, format, index_row, note, partition};
+use crate::{Change, IndexRow, LogStore, PartitionEntry, Placed, StoreError, Stored};
 
 /// A [`LogStore`] in one RocksDB directory. Dropping it closes the database.
 pub struct RocksLog {
@@ -138,6 +138,7 @@ impl LogStore for RocksLog {
         // out of reach.
         let mut batch = WriteBatch::default();
         batch.delete_cf(family(&self.db, PARTITIONS)?, partition::encode_key(id));
+        batch.delete(cleaned::key(id));
         self.delete_range(&mut batch, &batch::encode(id, 0), &batch::behind(id))?;
         write_synced(&self.db, batch)?;
         table.remove(&id);
@@ -268,6 +269,50 @@ impl LogStore for RocksLog {
         Ok(())
     }
 
+    fn compact(
+        &self,
+        id: PartitionId,
+        changes: &[Change<'_>],
+        below: Offset,
+    ) -> Result<(), StoreError> {
+        let table = self.table();
+        if !table.contains_key(&id) {
+            return Err(StoreError::UnknownPartition(id));
+        }
+        let (batches, rows) = (family(&self.db, BATCHES)?, family(&self.db, ROWS)?);
+        let notes = family(&self.db, NOTES)?;
+        let mut write = WriteBatch::default();
+        for change in changes {
+            match change {
+                Change::Remove(base_offset) => {
+                    let key = batch::encode(id, *base_offset);
+                    write.delete_cf(batches, key);
+                    write.delete_cf(rows, key);
+                    write.delete_cf(notes, key);
+                }
+                Change::Row(row) => {
+                    let key = batch::encode(id, row.base_offset);
+                    write.put_cf(rows, key, index_row::encode(row));
+                }
+                Change::Rewrite(row, bytes) => {
+                    let key = batch::encode(id, row.base_offset);
+                    write.put_cf(batches, key, bytes);
+                    write.put_cf(rows, key, index_row::encode(row));
+                }
+            }
+        }
+        write.put(cleaned::key(id), cleaned::encode(below));
+        self.db.write(write).map_err(store_error)?;
+        self.janitor.reclaim(id);
+        Ok(())
+    }
+
+    fn cleaned(&self, id: PartitionId) -> Result<Offset, StoreError> {
+        self.entry(id)?;
+        let value = self.db.get(cleaned::key(id)).map_err(store_error)?;
+        value.map_or(Ok(0), |value| cleaned::decode(&value))
+    }
+
     fn truncate(&self, id: PartitionId, to: Offset) -> Result<(), StoreError> {
         let Some(first) = self.cursor(id)?.seek(to)? else {
             return Ok(());
@@ -275,6 +320,9 @@ impl LogStore for RocksLog {
         let mut batch = WriteBatch::default();
         let from = batch::encode(id, first.base_offset);
         self.delete_range(&mut batch, &from, &batch::behind(id))?;
+        if self.cleaned(id)? > first.base_offset {
+            batch.put(cleaned::key(id), cleaned::encode(first.base_offset));
+        }
         write_synced(&self.db, batch)?;
         self.janitor.reclaim(id);
         Ok(())

@@ -6,8 +6,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use bytes::Bytes;
 use tidegate_record::{Batch, BatchBuilder, Codec, LeaderEpoch, Offset, PartitionId, RecordParts};
 use tidegate_storage::{
-    Append, AppendError, AppendPart, Appended, IndexRow, Log, LogOptions, LogStore, PartitionEntry,
-    Placed, StoreError, Stored,
+    Append, AppendError, AppendPart, Appended, Change, IndexRow, Log, LogOptions, LogStore,
+    PartitionEntry, Placed, StoreError, Stored,
 };
 
 pub(crate) const EPOCH: LeaderEpoch = LeaderEpoch(3);
@@ -223,6 +223,17 @@ impl LogStore for Troubled {
     }
     fn delete_below(&self, id: PartitionId, start: Offset) -> Result<(), StoreError> {
         self.inner.delete_below(id, start)
+    }
+    fn compact(
+        &self,
+        id: PartitionId,
+        changes: &[Change<'_>],
+        cleaned: Offset,
+    ) -> Result<(), StoreError> {
+        self.inner.compact(id, changes, cleaned)
+    }
+    fn cleaned(&self, id: PartitionId) -> Result<Offset, StoreError> {
+        self.inner.cleaned(id)
     }
     fn truncate(&self, id: PartitionId, to: Offset) -> Result<(), StoreError> {
         self.inner.truncate(id, to)

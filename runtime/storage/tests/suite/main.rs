@@ -1,6 +1,7 @@
 //! The tests of the storage crate, in one binary: linking RocksDB is most of the work.
 
 mod common;
+mod compaction;
 mod conformance;
 mod log;
 mod rocks;

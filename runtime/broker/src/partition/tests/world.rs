@@ -13,7 +13,8 @@ use tidegate_record::{
     RecordParts,
 };
 use tidegate_storage::{
-    IndexRow, Log, LogOptions, LogStore, MemoryLog, PartitionEntry, Placed, StoreError, Stored,
+    Change, IndexRow, Log, LogOptions, LogStore, MemoryLog, PartitionEntry, Placed, StoreError,
+    Stored,
 };
 use tokio::sync::oneshot;
 
@@ -600,6 +601,19 @@ impl LogStore for GateStore {
 
     fn delete_below(&self, id: PartitionId, start: Offset) -> Result<(), StoreError> {
         self.inner.delete_below(id, start)
+    }
+
+    fn compact(
+        &self,
+        id: PartitionId,
+        changes: &[Change<'_>],
+        cleaned: Offset,
+    ) -> Result<(), StoreError> {
+        self.inner.compact(id, changes, cleaned)
+    }
+
+    fn cleaned(&self, id: PartitionId) -> Result<Offset, StoreError> {
+        self.inner.cleaned(id)
     }
 
     fn truncate(&self, id: PartitionId, to: Offset) -> Result<(), StoreError> {

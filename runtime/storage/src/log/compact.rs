@@ -1,0 +1,442 @@
+//! Compaction: of each key only the latest record stays (KIP-58, KIP-354, KIP-534).
+//!
+//! One pass reads the keys of what was never compacted, then rewrites the log up to there without the records that a
+//! later one replaces. Offsets never change: a batch that loses records becomes sparse, one that loses all of them goes,
+//! unless it ends the log or holds a producer's last sequence, which its empty header then keeps. A tombstone stays for
+//! `delete_retention_ms` after the pass that removed what it deletes, so that whoever had read that still hears of it.
+//!
+//! Appends and reads go on beside a pass: batches are replaced a few at a time, each time atomically, and a reader
+//! sees the old or the new one.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+
+use bytes::Bytes;
+use tidegate_record::{Batch, Offset, PartitionId, Records, last_kept_delta, retain};
+
+use super::partition::Partition;
+use super::times::LIMITS;
+use super::{Log, lock};
+use crate::{Change, Compaction, CompactionPolicy, IndexRow, ReadError, Stored};
+
+/// Rows looked at in one step.
+const PAGE: usize = 1024;
+/// Bytes of batches read, and of batches replaced, in one step.
+const STEP_BYTES: usize = 1 << 20;
+
+/// What is known of the part that is compacted, so that a look costs the new rows only.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Compacted {
+    /// Everything below it.
+    below: Offset,
+    bytes: u64,
+    /// The first time (ms) at which tombstones in it may go.
+    next_horizon: i64,
+}
+
+/// The part of the log that a pass is about.
+struct Scope {
+    /// Where what was never compacted begins.
+    dirty: Offset,
+    /// Where the pass ends; nothing at or above it is touched.
+    end: Offset,
+}
+
+/// Offset of the latest record of each key. Keys are remembered by 128 bits of two keyed hashes, which nobody outside
+/// can make collide.
+struct Latest {
+    hashers: (RandomState, RandomState),
+    offsets: HashMap<(u64, u64), Offset>,
+}
+
+impl Log {
+    /// Compacts the partition if enough of it is worth it. `None`: not now. Blocks on the disk for as long as it takes;
+    /// a second call for the same partition waits for the first.
+    pub fn compact(
+        &self,
+        id: PartitionId,
+        policy: &CompactionPolicy,
+    ) -> Result<Option<Compaction>, ReadError> {
+        let partition = self.known(id)?;
+        let mut known = lock(&partition.compaction);
+        let compacted = match *known {
+            Some(compacted) => compacted,
+            None => self.recall(&partition)?,
+        };
+        *known = Some(compacted);
+        let Some(scope) = self.scope(&partition, &compacted, policy)? else {
+            return Ok(None);
+        };
+        let (latest, end) = self.latest(id, &scope, policy.max_keys)?;
+        let scope = Scope { end, ..scope };
+        let pass = Pass {
+            log: self,
+            partition: &partition,
+            policy,
+            latest: &latest,
+            last_of_producer: self.last_of_producers(&partition)?,
+            next_horizon: i64::MAX,
+            done: Compaction {
+                cleaned: end,
+                records: 0,
+                removed: 0,
+                bytes_before: 0,
+                bytes_after: 0,
+            },
+        };
+        let (done, next_horizon) = pass.run(&scope)?;
+        *known = Some(Compacted {
+            below: end,
+            bytes: done.bytes_after,
+            next_horizon,
+        });
+        Ok(Some(done))
+    }
+
+    /// What the store remembers of earlier passes.
+    fn recall(&self, partition: &Partition) -> Result<Compacted, ReadError> {
+        let start = partition.start();
+        let below = self
+            .shared
+            .store
+            .cleaned(partition.id())?
+            .clamp(start, partition.bounds().end);
+        let mut compacted = Compacted {
+            below,
+            bytes: 0,
+            next_horizon: i64::MAX,
+        };
+        self.each_row(partition.id(), start..below, |row| {
+            compacted.bytes += u64::from(row.size);
+            if row.delete_horizon > 0 {
+                compacted.next_horizon = compacted.next_horizon.min(row.delete_horizon);
+            }
+            true
+        })?;
+        Ok(compacted)
+    }
+
+    fn scope(
+        &self,
+        partition: &Partition,
+        compacted: &Compacted,
+        policy: &CompactionPolicy,
+    ) -> Result<Option<Scope>, ReadError> {
+        let dirty = compacted.below.max(partition.start());
+        let (mut end, mut bytes, mut oldest) = (dirty, 0, i64::MAX);
+        let young = policy.now_ms.saturating_sub(policy.min_lag_ms);
+        self.each_row(partition.id(), dirty..policy.to, |row| {
+            let may = row.last_offset < policy.to && row.append_time <= young;
+            if may {
+                end = row.last_offset + 1;
+                bytes += u64::from(row.size);
+                oldest = oldest.min(row.append_time);
+            }
+            may
+        })?;
+        let all = bytes + compacted.bytes;
+        let worth = bytes > 0 && bytes as f64 >= policy.min_dirty_ratio * all as f64;
+        let overdue = policy.now_ms.saturating_sub(oldest) > policy.max_lag_ms;
+        let tombstones = compacted.next_horizon <= policy.now_ms;
+        let due = worth || (bytes > 0 && overdue) || tombstones;
+        Ok(due.then_some(Scope { dirty, end }))
+    }
+
+    /// The latest offset of each key in what was never compacted, and where remembering had to stop.
+    fn latest(
+        &self,
+        id: PartitionId,
+        scope: &Scope,
+        max_keys: usize,
+    ) -> Result<(Latest, Offset), ReadError> {
+        let mut latest = Latest {
+            hashers: (RandomState::new(), RandomState::new()),
+            offsets: HashMap::new(),
+        };
+        let mut next = scope.dirty;
+        while next < scope.end {
+            let stored = self.shared.store.read(id, next, scope.end, STEP_BYTES)?;
+            if stored.is_empty() {
+                break;
+            }
+            for item in stored {
+                // One batch may go beyond the bound, or a pass could get nowhere.
+                if latest.offsets.len() >= max_keys && next > scope.dirty {
+                    return Ok((latest, item.row.base_offset));
+                }
+                next = item.row.last_offset + 1;
+                if let Some(records) = open(&item)?.map(|(_, records)| records) {
+                    latest.add(&records, item.row.base_offset);
+                }
+            }
+        }
+        Ok((latest, scope.end))
+    }
+
+    /// Base offsets of the batches that hold a producer's last sequence.
+    fn last_of_producers(&self, partition: &Partition) -> Result<HashSet<Offset>, ReadError> {
+        let mut last = HashMap::new();
+        let bounds = partition.bounds();
+        self.each_row(partition.id(), bounds.start..bounds.end, |row| {
+            if row.producer_id >= 0 && row.base_sequence >= 0 {
+                last.insert(row.producer_id, row.base_offset);
+            }
+            true
+        })?;
+        Ok(last.into_values().collect())
+    }
+
+    /// Shows the rows that begin in the range, in order, until `each` says no.
+    fn each_row(
+        &self,
+        id: PartitionId,
+        range: std::ops::Range<Offset>,
+        mut each: impl FnMut(&IndexRow) -> bool,
+    ) -> Result<(), ReadError> {
+        let mut next = range.start;
+        while next < range.end {
+            let rows = self.shared.store.rows(id, next, PAGE)?;
+            let Some(last) = rows.last() else { break };
+            next = last.last_offset.saturating_add(1);
+            for row in &rows {
+                if row.base_offset >= range.end || !each(row) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Pass<'a> {
+    log: &'a Log,
+    partition: &'a Partition,
+    policy: &'a CompactionPolicy,
+    latest: &'a Latest,
+    last_of_producer: HashSet<Offset>,
+    next_horizon: i64,
+    done: Compaction,
+}
+
+impl Pass<'_> {
+    fn run(mut self, scope: &Scope) -> Result<(Compaction, i64), ReadError> {
+        let id = self.partition.id();
+        let mut next = self.partition.start();
+        while next < scope.end {
+            let stored = self
+                .log
+                .shared
+                .store
+                .read(id, next, scope.end, STEP_BYTES)?;
+            let Some(last) = stored.last() else { break };
+            next = last.row.last_offset + 1;
+            let mut outcomes = Vec::with_capacity(stored.len());
+            for item in &stored {
+                outcomes.push(self.clean(item)?);
+            }
+            let changes: Vec<Change<'_>> = outcomes
+                .iter()
+                .filter_map(|outcome| outcome.as_ref().map(Outcome::change))
+                .collect();
+            self.apply(&changes, scope.dirty)?;
+        }
+        self.close_ranks(scope)?;
+        Ok((self.done, self.next_horizon))
+    }
+
+    /// What is left of one batch; `None` = all of it.
+    fn clean(&mut self, item: &Stored) -> Result<Option<Outcome>, ReadError> {
+        self.done.bytes_before += u64::from(item.row.size);
+        let row = item.row;
+        let Some((batch, records)) = open(item)? else {
+            // Nothing in it that compaction knows; an empty header may go when nothing needs it any more.
+            let goes = row.is_empty() && !self.is_needed(&row) && !is_control(&row);
+            self.done.bytes_after += if goes { 0 } else { u64::from(row.size) };
+            return Ok(goes.then_some(Outcome::Remove(row.base_offset)));
+        };
+        let mut tombstones = false;
+        let keep: Vec<bool> = records
+            .iter()
+            .map(|record| {
+                let offset = row.base_offset + i64::from(record.offset_delta);
+                let is_latest = record
+                    .key
+                    .is_some_and(|key| self.latest.is_latest(key, offset));
+                let expired = record.value.is_none()
+                    && row.delete_horizon > 0
+                    && row.delete_horizon <= self.policy.now_ms;
+                let keep = is_latest && !expired;
+                tombstones |= keep && record.value.is_none();
+                keep
+            })
+            .collect();
+        let kept = keep.iter().filter(|keep| **keep).count();
+        self.done.records += keep.len() as u64;
+        self.done.removed += (keep.len() - kept) as u64;
+        if kept == 0 && !self.is_needed(&row) {
+            return Ok(Some(Outcome::Remove(row.base_offset)));
+        }
+        let horizon = match (tombstones, row.delete_horizon) {
+            (false, _) => 0,
+            (true, 0) => self
+                .policy
+                .now_ms
+                .saturating_add(self.policy.delete_retention_ms)
+                .max(1),
+            (true, set) => set,
+        };
+        if tombstones {
+            self.next_horizon = self.next_horizon.min(horizon);
+        }
+        if kept == keep.len() {
+            self.done.bytes_after += u64::from(row.size);
+            let marked = IndexRow {
+                delete_horizon: horizon,
+                ..row
+            };
+            return Ok((marked != row).then_some(Outcome::Row(marked)));
+        }
+        let keep = |index: usize| keep.get(index) == Some(&true);
+        let rewritten = retain(&batch, &records, keep).map_err(corrupt)?;
+        let row = IndexRow {
+            last_surviving_delta: last_kept_delta(&records, keep),
+            max_timestamp: rewritten.header().max_timestamp,
+            attributes: rewritten.header().attributes.0,
+            size: u32::try_from(rewritten.bytes().len()).unwrap_or(u32::MAX),
+            delete_horizon: horizon,
+            ..row
+        };
+        self.done.bytes_after += u64::from(row.size);
+        Ok(Some(Outcome::Rewrite(row, rewritten.into_bytes())))
+    }
+
+    /// The log ends with it, or a producer's sequence goes on from it.
+    fn is_needed(&self, row: &IndexRow) -> bool {
+        row.last_offset + 1 == self.partition.bounds().end
+            || self.last_of_producer.contains(&row.base_offset)
+    }
+
+    /// Under the lock of whatever else changes what is stored, so that a batch that retention deleted meanwhile does not
+    /// come back.
+    fn apply(&self, changes: &[Change<'_>], cleaned: Offset) -> Result<(), ReadError> {
+        let _admin = lock(&self.log.shared.admin);
+        self.log.shared.check_online()?;
+        let start = self.partition.start();
+        let there: Vec<Change<'_>> = changes
+            .iter()
+            .filter(|change| match change {
+                Change::Remove(base_offset) => *base_offset >= start,
+                Change::Row(row) | Change::Rewrite(row, _) => row.last_offset >= start,
+            })
+            .copied()
+            .collect();
+        if there.is_empty() {
+            return Ok(());
+        }
+        let store = &self.log.shared.store;
+        let compacted = store.compact(self.partition.id(), &there, cleaned);
+        self.log.guard(compacted)?;
+        // Cached batches still have what just went.
+        lock(&self.partition.tail).forget_below(self.done.cleaned);
+        Ok(())
+    }
+
+    /// Moves the positions of what is left together, against what follows: the difference of two positions is a size.
+    fn close_ranks(&self, scope: &Scope) -> Result<(), ReadError> {
+        let id = self.partition.id();
+        let behind = self.log.shared.store.rows(id, scope.end, 1)?;
+        let end_position = match behind.first() {
+            Some(row) => row.position,
+            None => self.partition.end().position,
+        };
+        let start = self.partition.start();
+        let mut left = 0;
+        self.log.each_row(id, start..scope.end, |row| {
+            left += u64::from(row.size);
+            true
+        })?;
+        let mut position = end_position.saturating_sub(left);
+        let mut moved = Vec::new();
+        let mut next = start;
+        while next < scope.end {
+            let rows = self.log.shared.store.rows(id, next, PAGE)?;
+            let Some(last) = rows.last() else { break };
+            next = last.last_offset.saturating_add(1);
+            for row in rows.into_iter().filter(|row| row.base_offset < scope.end) {
+                let size = u64::from(row.size);
+                if row.position != position {
+                    moved.push(IndexRow { position, ..row });
+                }
+                position += size;
+            }
+            let changes: Vec<Change<'_>> = moved.drain(..).map(Change::Row).collect();
+            self.apply(&changes, scope.dirty)?;
+        }
+        let _admin = lock(&self.log.shared.admin);
+        let store = &self.log.shared.store;
+        self.log.guard(store.compact(id, &[], scope.end))?;
+        let start = self.partition.start();
+        let first = store.rows(id, start, 1)?;
+        let position = first
+            .first()
+            .map_or(self.partition.end().position, |row| row.position);
+        self.partition.set_start(start, position);
+        Ok(())
+    }
+}
+
+/// What a batch becomes.
+enum Outcome {
+    Remove(Offset),
+    Row(IndexRow),
+    Rewrite(IndexRow, Bytes),
+}
+
+impl Outcome {
+    fn change(&self) -> Change<'_> {
+        match self {
+            Outcome::Remove(base_offset) => Change::Remove(*base_offset),
+            Outcome::Row(row) => Change::Row(*row),
+            Outcome::Rewrite(row, bytes) => Change::Rewrite(*row, bytes),
+        }
+    }
+}
+
+impl Latest {
+    fn add(&mut self, records: &Records, base_offset: Offset) {
+        for record in records.iter() {
+            if let Some(key) = record.key {
+                let offset = base_offset + i64::from(record.offset_delta);
+                self.offsets.insert(self.digest(key), offset);
+            }
+        }
+    }
+
+    fn is_latest(&self, key: &[u8], offset: Offset) -> bool {
+        self.offsets
+            .get(&self.digest(key))
+            .is_none_or(|latest| *latest <= offset)
+    }
+
+    fn digest(&self, key: &[u8]) -> (u64, u64) {
+        (self.hashers.0.hash_one(key), self.hashers.1.hash_one(key))
+    }
+}
+
+/// A batch with records that have keys; `None` for control batches and empty ones.
+fn open(item: &Stored) -> Result<Option<(Batch, Records)>, ReadError> {
+    if item.row.is_empty() || is_control(&item.row) {
+        return Ok(None);
+    }
+    let batch = Batch::stored(item.batch.clone()).map_err(corrupt)?;
+    let records = batch.records(LIMITS).map_err(corrupt)?;
+    Ok(Some((batch, records)))
+}
+
+fn is_control(row: &IndexRow) -> bool {
+    tidegate_record::Attributes(row.attributes).is_control()
+}
+
+fn corrupt(error: impl std::fmt::Display) -> ReadError {
+    ReadError::Store(crate::StoreError::Corrupt(error.to_string()))
+}
