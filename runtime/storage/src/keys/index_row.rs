@@ -162,7 +162,8 @@ mod tests {
             let mut bytes = bytes;
             bytes[0] = layout;
             if let Ok(row) = decode(base, &bytes) {
-                prop_assert_eq!(encode(&row).as_ref(), bytes);
+                let encoded = encode(&row);
+                prop_assert_eq!(encoded.as_ref(), bytes);
             }
         }
     }
