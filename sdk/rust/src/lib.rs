@@ -89,8 +89,9 @@
 //! }
 //! ```
 //!
-//! See [`field`] for picking a value out of a record by configuration, and [`testing`] for unit
-//! tests.
+//! See [`field`] for picking a value out of a record by configuration, [`json`] for finding and
+//! changing values in documents, [`host`] and [`logging`] for logs and counters, and [`testing`] for
+//! unit tests.
 //!
 //! What is deliberately absent: a clock, randomness, files and sockets. The only time a plugin
 //! knows is [`Batch::append_time_ms`] and the records' timestamps, so that a run can be repeated.
