@@ -1,8 +1,8 @@
 //! Prints nanoseconds per record of the plugins that ship, compiled natively, one line for each case
-//! of `tests/plugins/benches/cases.rs`: small records, large records. The columns are filled once,
+//! of `tests/plugins/benches/guests/cases.rs`: small records, large records. The columns are filled once,
 //! outside of what is timed. `cargo bench --bench guests` runs it.
 
-#[path = "../../../tests/plugins/benches/cases.rs"]
+#[path = "../../../tests/plugins/benches/guests/cases.rs"]
 mod cases;
 
 use cases::{BATCH, CASES, Config, LARGE, SMALL, Sample};
