@@ -219,7 +219,7 @@ impl Partition {
                     true => "stops here",
                     false => "stops before",
                 };
-                let step = binding.map_or_else(Step::default, |binding| step_of(binding));
+                let step = binding.map_or_else(Step::default, step_of);
                 Ok(vec![Step {
                     alias: failure.alias,
                     action,

@@ -9,8 +9,8 @@ use super::common::{
 };
 use tidegate_record::PartitionId;
 use tidegate_storage::{
-    AppendError, Log, LogOptions, LogStore, PartitionEntry, RetentionPolicy, RocksCommandLog,
-    RocksLog, RocksOptions, StoreError, StoreHealth,
+    Append, AppendError, Late, Log, LogOptions, LogStore, PartitionEntry, RetentionPolicy,
+    RocksCommandLog, RocksLog, RocksOptions, StoreError, StoreHealth,
 };
 
 const P0: PartitionId = PartitionId(0);
@@ -253,6 +253,64 @@ fn a_partition_created_with_a_log_start_begins_there() {
     .unwrap();
     log.set_epoch(P0, EPOCH);
     assert_eq!(append(&log, 0, batch(2)).base_offset, 40);
+}
+
+/// What a source, its late part and its note are after a start: all of them, or none.
+#[test]
+fn late_parts_and_notes_come_back_with_their_source_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let count = 20;
+    {
+        let log = open(rocks(dir.path()), 2);
+        let (sender, fates) = std::sync::mpsc::channel();
+        for _ in 0..count {
+            let sender = sender.clone();
+            log.submit(Append {
+                parts: vec![part(0, batch(3))],
+                sync: true,
+                now_ms: 0,
+                lane: None,
+                late: Some(Late {
+                    bytes: 0,
+                    parts: Box::new(|first| Ok(vec![part(1, batch_at(&[first.base_offset], 700))])),
+                }),
+                note: Some("noted".into()),
+                done: Box::new(move |fate| sender.send(fate.map(drop)).unwrap()),
+            })
+            .unwrap();
+        }
+        for _ in 0..count {
+            fates.recv().unwrap().unwrap();
+        }
+    }
+    // A machine that lost power may have less of the write-ahead log.
+    let wal = newest_wal(dir.path());
+    let whole = std::fs::read(&wal).unwrap();
+    for keep in [whole.len(), whole.len() * 2 / 3, whole.len() / 3] {
+        let copy = tempfile::tempdir().unwrap();
+        for file in std::fs::read_dir(dir.path()).unwrap().flatten() {
+            if file.file_type().unwrap().is_file() {
+                std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+            }
+        }
+        let cut = copy.path().join(wal.file_name().unwrap());
+        std::fs::write(cut, &whole[..keep]).unwrap();
+        let store = rocks(copy.path());
+        let sources = store.rows(P0, 0, 100).unwrap();
+        let letters = store.rows(P1, 0, 100).unwrap();
+        assert_eq!(
+            sources.len(),
+            letters.len(),
+            "{keep} bytes of {}",
+            whole.len()
+        );
+        assert!(keep < whole.len() || sources.len() == count);
+        for (source, letter) in sources.iter().zip(&letters) {
+            assert_eq!(letter.max_timestamp, source.base_offset);
+            let note = store.note(P0, source.last_offset).unwrap();
+            assert_eq!(note, Some((source.base_offset, "noted".into())));
+        }
+    }
 }
 
 fn newest_wal(dir: &Path) -> std::path::PathBuf {

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tidegate_plugin::OnError;
+use tidegate_plugin::{BindingSpec, OnError, OnReject};
 use tidegate_protocol::error::ErrorCode;
 use tidegate_record::{Codec, Producer, partition_for_key};
 
 use super::world::{
-    TopicSpec, World, batch, checked, filter, one_by_one, records, router, router_under,
+    TopicSpec, World, batch, chain_of, checked, dedup, filter, filter_under, joined, one_by_one,
+    records, router, router_under, spec,
 };
 use crate::partition::Acks;
+use crate::plugins::testbed::guests;
 
 const TARGETS: u32 = 3;
 
@@ -167,6 +169,69 @@ fn what_a_target_rejects_takes_nothing_else_with_it() {
             "{policy:?}"
         );
         assert_eq!(values(&world, "dlq"), letters, "{policy:?}");
+    }
+}
+
+/// Whoever sends a dead letter again sends it to every target.
+#[test]
+fn a_dead_letter_leaves_no_copies_behind() {
+    let configs = [("tidegate.dead.letter.topic", "dlq")];
+    let others: [TopicSpec<'_>; 3] = [("out", 1, &[]), ("two", 1, &[]), ("dlq", 1, &[])];
+    let world = World::new(
+        &[&[("t", 1, &configs[..])][..], &others].concat(),
+        one_by_one(),
+    );
+    let two = guests::Guest {
+        extra: r#"(data (i32.const 640) "\88\02\00\00\03\00\00\00two")"#.into(),
+        ..guests::Guest::router(guests::ROUTE_ALL)
+    };
+    let two = chain_of(&two.build(), spec("two"));
+    world.bind("out", Some(&filter()), None);
+    for chain in [
+        [router_under(OnError::DeadLetter), two.clone()],
+        [two, router_under(OnError::DeadLetter)],
+    ] {
+        world.bind("t", Some(&joined(&chain)), None);
+        let values = [b"ka".to_vec(), b"rb".into(), b"kc".into()];
+        let sent = batch(Producer::default(), Codec::None, &values);
+        world.produce(&sent, Acks::All).expect("stored");
+    }
+    world.log_barrier();
+    let left = [b"ka".to_vec(), b"kc".into(), b"ka".into(), b"kc".into()];
+    for topic in ["t", "out", "two"] {
+        assert_eq!(values(&world, topic), left, "{topic}");
+    }
+    assert_eq!(values(&world, "dlq"), [b"rb".to_vec(), b"rb".into()]);
+}
+
+/// The policy of a target's own chain is not asked: only the source knows an offset for the letter.
+#[test]
+fn what_a_targets_chain_would_dead_letter_meets_the_routers_policy() {
+    let world = routed_under(OnError::Drop);
+    let giving_up = filter_under(BindingSpec {
+        on_reject: OnReject::DeadLetter,
+        ..spec("there")
+    });
+    world.bind("out", Some(&giving_up), None);
+    let values_sent = [b"ka".to_vec(), b"rb".into()];
+    let sent = batch(Producer::default(), Codec::None, &values_sent);
+    world.produce(&sent, Acks::All).expect("stored");
+    world.log_barrier();
+    for topic in ["t", "out"] {
+        assert_eq!(values(&world, topic), [b"ka".to_vec()], "{topic}");
+    }
+    assert!(values(&world, "dlq").is_empty());
+}
+
+#[test]
+fn targets_with_a_router_or_with_state_are_refused() {
+    for there in [router(), dedup()] {
+        let world = routed_under(OnError::Reject);
+        world.bind("out", Some(&there), None);
+        let sent = batch(Producer::default(), Codec::None, &[b"ka".into()]);
+        let refused = world.produce(&sent, Acks::All).expect_err("refused");
+        assert_eq!(refused.code, ErrorCode::PolicyViolation);
+        assert!(world.store.writes().is_empty());
     }
 }
 
