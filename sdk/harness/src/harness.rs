@@ -15,7 +15,7 @@ use tidegate_record::Records;
 use crate::record::encode;
 use crate::{
     BuildError, FIRST_TIMESTAMP_MS, Log, Outcome, Project, Record, RunError::NotRepeatable,
-    Verdict, repeat,
+    Verdict, limit, repeat,
 };
 
 /// A loaded plugin and the setting it runs in. The setting is changed by the methods that take `self`.
@@ -180,6 +180,15 @@ impl Harness {
     /// The limits of the binding; the broker's defaults otherwise.
     pub fn limits(self, limits: Limits) -> Self {
         self.set(|setting| setting.limits = limits)
+    }
+
+    /// Sets one limit, called as in `tidegate.limit.<alias>.<name>`: `deadline.ms`, say.
+    ///
+    /// # Errors
+    /// A sentence, if there is no such limit.
+    pub fn limit(mut self, name: &str, value: u64) -> Result<Self, String> {
+        limit::set(&mut self.setting.limits, name, value)?;
+        Ok(self.set(|_| {}))
     }
 
     /// What becomes of records whose plugin failed; otherwise they are refused, and [`run`](Self::run) is an error.

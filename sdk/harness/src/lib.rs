@@ -22,6 +22,7 @@ mod build;
 mod check;
 pub mod golden;
 mod harness;
+mod limit;
 mod outcome;
 mod record;
 mod repeat;

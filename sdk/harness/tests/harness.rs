@@ -16,6 +16,12 @@ fn words() -> Harness {
     Harness::load(fixtures().join("words.wasm")).expect("the fixture is a plugin")
 }
 
+/// A component built against a released contract, which the host's tests keep.
+fn released(world: &str) -> Harness {
+    let file = format!("../../runtime/plugin/tests/fixtures/contract-0.1.0-{world}.wasm");
+    Harness::load(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).expect("it keeps loading")
+}
+
 fn lines(lines: &[&str]) -> Vec<Record> {
     lines.iter().map(value).collect()
 }
@@ -110,6 +116,47 @@ fn limits_are_the_brokers() {
     };
     let error = words().limits(limits).check().unwrap_err().to_string();
     assert!(error.contains("memory"), "{error}");
+}
+
+#[test]
+fn a_limit_can_be_set_by_its_name() {
+    let error = words().limit("memory.bytes", 64 << 10).unwrap().check();
+    assert!(error.unwrap_err().to_string().contains("memory"));
+    assert!(words().limit("memory", 1).is_err());
+}
+
+/// Routes every record to its first target, `out`, and keeps it.
+#[test]
+fn routes_are_destinations() {
+    let router = released("router");
+    let records = lines(&["a", "b"]);
+    assert_eq!(router.route(&records), [["out"], ["out"]]);
+    let outcome = router.run(&records).unwrap();
+    assert_eq!(outcome.kept(), [0, 1]);
+    assert_eq!(outcome.records[1].to_string(), "keep -> out");
+}
+
+/// Gives `E` to what begins with `e` and null to what begins with `n`; drops `d`.
+#[test]
+fn edits_are_what_the_topic_would_have() {
+    let records = [value("e").key("k"), value("x"), value("d"), value("n")];
+    let transform = released("transform");
+    assert_eq!(
+        transform.transform(&records),
+        [value("E").key("k"), value("x"), null()]
+    );
+    let outcome = transform.run(&records).unwrap();
+    let fates: Vec<String> = outcome.records.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        fates,
+        [r#"{"value":"E"}"#, "keep", "drop", r#"{"value":null}"#]
+    );
+    // On a compacted topic a null value is a deletion, which no transform is shown.
+    let tombstone = [null().key("e")];
+    assert_eq!(
+        released("transform").compacted().transform(&tombstone),
+        tombstone
+    );
 }
 
 #[test]

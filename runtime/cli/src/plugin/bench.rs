@@ -31,6 +31,9 @@ pub(crate) struct BenchArgs {
     /// A key of the plugin's configuration; repeat it for more.
     #[arg(long, short, value_name = "KEY=VALUE", value_parser = key_value)]
     config: Vec<(String, String)>,
+    /// A limit of the binding, as tidegate.limit.<alias>.NAME sets it; repeat it for more.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = limit)]
+    limit: Vec<(String, u64)>,
     /// Records to measure with, one JSON object a line; the file's setting counts, too.
     #[arg(long, value_name = "FILE.jsonl", conflicts_with = "sizes")]
     records: Option<PathBuf>,
@@ -88,6 +91,9 @@ pub(crate) fn run(args: BenchArgs) -> Result<()> {
     }
     for (key, value) in &args.config {
         harness = harness.config(key, value);
+    }
+    for (name, value) in &args.limit {
+        harness = harness.limit(name, *value).map_err(RunError::Refused)?;
     }
     let least = Duration::from_secs_f64(args.seconds);
     let keep_all = bench::keep_all(harness.description().columns)?;
@@ -154,6 +160,14 @@ fn row_json(row: &Row) -> Value {
         "memory_bytes": row.plugin.memory_bytes,
         "runs": row.plugin.runs,
     })
+}
+
+pub(super) fn limit(text: &str) -> Result<(String, u64), String> {
+    let (name, value) = text.split_once('=').ok_or("a limit is NAME=VALUE")?;
+    let value = value
+        .parse()
+        .map_err(|_| format!("`{value}` is no whole number"))?;
+    Ok((name.to_owned(), value))
 }
 
 pub(super) fn key_value(text: &str) -> Result<(String, String), String> {

@@ -48,6 +48,7 @@ struct Setting {
     compacted: bool,
     on_error: Option<String>,
     on_reject: Option<String>,
+    limits: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -230,6 +231,9 @@ impl Setting {
         if let Some(policy) = &self.on_reject {
             harness = harness.on_reject(policy.parse::<OnReject>()?);
         }
+        for (name, value) in &self.limits {
+            harness = harness.limit(name, *value)?;
+        }
         if matches!(self.side, SideName::Consume) {
             harness = harness.consume();
         }
@@ -242,7 +246,7 @@ impl Setting {
 
 /// A record has none of these, and a setting none of a record's.
 fn is_setting(keys: &BTreeMap<String, &RawValue>) -> bool {
-    const KEYS: [&str; 7] = [
+    const KEYS: [&str; 8] = [
         "config",
         "topic",
         "partition",
@@ -250,6 +254,7 @@ fn is_setting(keys: &BTreeMap<String, &RawValue>) -> bool {
         "compacted",
         "on_error",
         "on_reject",
+        "limits",
     ];
     keys.keys().any(|key| KEYS.contains(&key.as_str()))
 }

@@ -9,7 +9,8 @@
 //! Empty lines, and lines that start with `//`, are skipped.
 //!
 //! The first line may be the setting instead, all of it optional: `{"config": {"key": "value"}, "topic": "t", "partition": 0,
-//! "side": "produce", "compacted": false, "on_error": "reject", "on_reject": "refuse"}`. A line `{"end": "appended"}` ends a batch (the end of the
+//! "side": "produce", "compacted": false, "on_error": "reject", "on_reject": "refuse",
+//! "limits": {"deadline.ms": 1000}}`. A line `{"end": "appended"}` ends a batch (the end of the
 //! file does, too), `{"end": "failed"}` one whose append failed: for plugins that keep state.
 //!
 //! **A snapshot** has one line for each record, in the order of the case:

@@ -11,7 +11,7 @@ use tidegate_test::{Harness, Record, RunError, Verdict, World};
 
 use self::source::{Source, Stored};
 use self::summary::Summary;
-use super::bench::key_value;
+use super::bench::{key_value, limit};
 use super::test::load;
 use crate::admin::Admin;
 use crate::args::Global;
@@ -53,6 +53,9 @@ pub(crate) struct ReplayArgs {
     /// A key of the plugin's configuration; repeat it for more.
     #[arg(long, short, value_name = "KEY=VALUE", value_parser = key_value)]
     config: Vec<(String, String)>,
+    /// A limit of the binding, as tidegate.limit.<alias>.NAME sets it; repeat it for more.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = limit)]
+    limit: Vec<(String, u64)>,
     /// Records shown of each fate.
     #[arg(long, value_name = "N", default_value = "3")]
     samples: usize,
@@ -84,6 +87,9 @@ pub(crate) fn run(args: ReplayArgs, global: &Global) -> Result<()> {
         .once();
     for (key, value) in &args.config {
         harness = harness.config(key, value);
+    }
+    for (name, value) in &args.limit {
+        harness = harness.limit(name, *value).map_err(RunError::Refused)?;
     }
     harness.check()?;
     let mut source = Source::open(&args, admin, global)?;
