@@ -189,7 +189,7 @@ async fn signatures_come_in_headers_and_are_shown() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_does_not_come_gives_its_place_back() {
     let mut config = config();
-    config.plugin_engine.upload_timeout_ms = 300;
+    config.plugin_engine.upload_timeout_ms = 1000;
     let admin = Admin::start(config).await;
     let mut slow = Vec::new();
     for _ in 0..4 {
