@@ -1,10 +1,12 @@
 //! `PUT /v1/plugins/N/V`: receiving a plugin, in bounded time and memory.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, StatusCode};
@@ -21,6 +23,8 @@ use crate::plugins::{Offered, UploadError};
 const SIGNATURE: &str = "x-tidegate-signature";
 /// Base64 of an Ed25519 public key, the one that made the signature.
 const KEY: &str = "x-tidegate-key";
+/// How much of an upload that is too large is read and thrown away.
+const DISCARDED_BYTES: usize = 256 << 20;
 
 pub(super) async fn push(
     State(broker): State<Arc<Broker>>,
@@ -72,6 +76,7 @@ async fn receive(
         .get(CONTENT_LENGTH)
         .and_then(|len| len.to_str().ok()?.parse().ok());
     if announced.is_some_and(|len: u64| len > max as u64) {
+        discard(body, by).await;
         return Err(too_large());
     }
     match timeout_at(by, to_bytes(body, max)).await {
@@ -84,6 +89,20 @@ async fn receive(
                 broker.plugins.upload_timeout().as_millis()
             ),
         )),
+    }
+}
+
+/// Many clients send all of a request before they look at the answer: closing the connection first would cost them the
+/// sentence.
+async fn discard(mut body: Body, by: Instant) {
+    let mut left = DISCARDED_BYTES;
+    while let Ok(Some(Ok(frame))) =
+        timeout_at(by, poll_fn(|cx| Pin::new(&mut body).poll_frame(cx))).await
+    {
+        match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+            Some(rest) => left = rest,
+            None => return,
+        }
     }
 }
 
