@@ -66,6 +66,7 @@ class Corpus:
                 self.shape(f"{stage}: {name}", lambda: attack(name, expected[name]))
         for name, sentence in CONSUME.items():
             self.shape(f"consume: {name}", lambda: self.consume(name, sentence))
+        self.shape("a secret that was echoed is in no log", self.secrets)
         self.shape("truncated files", self.truncated)
         self.shape("flipped bits", self.flipped)
         self.shape("compiled code of the broker's own", self.own_artifact)
@@ -113,7 +114,8 @@ class Corpus:
 
     def fed(self, name, wasm, records):
         """(error code, message) of three records produced through it."""
-        with self.bound(name, wasm, "produce") as topic, wire.Connection(self.broker.port) as connection:
+        configs = {f"tidegate.plugin.{name}.mode": SECRET} if "secret" in name else {}
+        with self.bound(name, wasm, "produce", configs) as topic, wire.Connection(self.broker.port) as connection:
             return wire.produce_told(connection, topic, 0, wire.record_batch(records, int(time.time() * 1000)))
 
     def fail(self, name, sentence):
@@ -134,6 +136,13 @@ class Corpus:
             error, _, _ = wire.fetch(connection, topic, 0, 1)
             same(error, KAFKA_STORAGE_ERROR, "what a consumer is told")
             says(self.last_error(name), sentence)
+
+    def secrets(self):
+        """What `secret-in-error` and `secret-in-log` echoed."""
+        same(SECRET in self.broker.log.read_text(errors="replace"), False, "the secret is in the broker's log")
+        logs = lambda: self.broker.cli("plugin", "logs", "--plugin", "secret-in-log", "--lines", "100000")
+        until(lambda: "(secret)" in logs(), "the line is in the plugins' logs, without the secret")
+        same(SECRET in logs(), False, "the secret is in the plugins' logs")
 
     # Damaged files.
 
@@ -201,12 +210,12 @@ class Corpus:
             pass
 
     @contextlib.contextmanager
-    def bound(self, name, wasm, side):
+    def bound(self, name, wasm, side, configs=None):
         """The topic that a plugin is bound to; both are removed in the end."""
         self.pushed(name, wasm)
         topic = f"{name}-topic"
         try:
-            create(self.broker.bootstrap, topic, 1, {f"tidegate.{side}.chain": name})
+            create(self.broker.bootstrap, topic, 1, {f"tidegate.{side}.chain": name, **(configs or {})})
             try:
                 yield topic
             finally:

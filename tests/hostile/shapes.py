@@ -43,7 +43,7 @@ BIND = {
     "memory-bomb-in-configure": r"more memory than it may",
     "error-of-two-megabytes": r"more bytes than it may",
     "error-that-is-not-utf8": CONTRACT,
-    "secret-in-error": r"refuses its configuration",
+    "secret-in-error": r"refuses its configuration: \(secret\)",
     "state-on-a-consume-chain": r"state",
     "trap-in-targets": r"it trapped",
     "loop-in-targets": DEADLINE,
@@ -132,7 +132,7 @@ WORKS = {
     "control-characters-in-log": "a line stays one line",
     "counter-name-flood": "names beyond the bound are not kept",
     "counter-name-injection": "a name is escaped",
-    "secret-in-log": "a secret is the plugin's own to tell",
+    "secret-in-log": "what it logs of its configuration's secrets is hidden",
     "one-route-for-each-record": "a router like any other",
 }
 

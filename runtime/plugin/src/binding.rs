@@ -127,21 +127,19 @@ impl Binding {
         let config = description
             .resolve(&spec.config)
             .map_err(BindError::Config)?;
-        let shared = Arc::new(Shared::new(
-            &spec.alias,
-            config,
-            &spec.limits,
-            spec.log.clone(),
-        ));
+        let secrets = description.config.iter().filter(|key| key.secret);
+        let shared = Shared::new(&spec.alias, config, &spec.limits, spec.log.clone())
+            .with_secrets(secrets.map(|key| key.name.as_str()));
+        let shared = Arc::new(shared);
         let deadline = Duration::from_millis(spec.limits.deadline_ms);
         let tried = make_with_room(plugin, &shared, &spec.limits, deadline, siblings);
-        let (mut trial, narrowed) = tried.map_err(|error| refuse(name, &error))?;
+        let (mut trial, narrowed) = tried.map_err(|error| refuse(name, &shared, &error))?;
         let targets = match plugin.exports.targets {
             None => Vec::new(),
             Some(index) => {
                 let given = trial
                     .targets(index, deadline)
-                    .map_err(|error| refuse(name, &error))?;
+                    .map_err(|error| refuse(name, &shared, &error))?;
                 check_targets(&given).map_err(|sentence| {
                     BindError::Targets(format!("`{name}` cannot be bound: {sentence}"))
                 })?
@@ -378,16 +376,14 @@ fn make(
     Ok((instance, narrowed))
 }
 
-fn refuse(name: &str, error: &CallError) -> BindError {
+/// The sentence stands in the broker's log too, where a secret of the configuration must not.
+fn refuse(name: &str, shared: &Shared, error: &CallError) -> BindError {
+    let said = shared.hide(&error.message);
     match error.kind {
-        FailureKind::PluginError => BindError::Refused(format!(
-            "`{name}` refuses its configuration: {}",
-            error.message
-        )),
-        _ => BindError::Failed(format!(
-            "`{name}` failed while it was tried: {}",
-            error.message
-        )),
+        FailureKind::PluginError => {
+            BindError::Refused(format!("`{name}` refuses its configuration: {said}"))
+        }
+        _ => BindError::Failed(format!("`{name}` failed while it was tried: {said}")),
     }
 }
 

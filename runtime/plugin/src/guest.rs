@@ -12,6 +12,8 @@ use crate::{Columns, Limits, LogLevel, LogLine, LogSink, clock};
 /// Longest log message kept, in bytes.
 const MAX_LOG: usize = 4096;
 const MAX_COUNTER_NAME: usize = 128;
+/// A shorter value is no secret worth the name, and would be found in every other word.
+const MIN_SECRET: usize = 4;
 /// More than any real component has; each costs the host memory of its own.
 const MAX_CORE_INSTANCES: usize = 64;
 const MAX_MEMORIES: usize = 8;
@@ -22,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) alias: String,
     /// Every declared key that has a value, its default included.
     pub(crate) config: Vec<(String, String)>,
+    /// Values of secret keys, which nothing that the guest says to an operator may show. The longest first.
+    secrets: Vec<String>,
     counters: Mutex<BTreeMap<String, u64>>,
     max_counters: usize,
     counters_ignored: AtomicU64,
@@ -48,6 +52,7 @@ impl Shared {
         Shared {
             alias: alias.to_owned(),
             config,
+            secrets: Vec::new(),
             counters: Mutex::default(),
             max_counters: limits.counters,
             counters_ignored: AtomicU64::new(0),
@@ -60,6 +65,25 @@ impl Shared {
             log_dropped: AtomicU64::new(0),
             memory_bytes: AtomicUsize::new(0),
         }
+    }
+
+    /// Hides the values of these keys from here on.
+    pub(crate) fn with_secrets<'a>(mut self, keys: impl Iterator<Item = &'a str>) -> Shared {
+        self.secrets = keys
+            .filter_map(|key| self.value(key))
+            .filter(|value| value.len() >= MIN_SECRET)
+            .collect();
+        self.secrets
+            .sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        self
+    }
+
+    /// A guest's text without the secrets of its binding. It may have echoed one by mistake; one that means to tell a
+    /// secret finds a way around this.
+    pub(crate) fn hide(&self, text: &str) -> String {
+        self.secrets.iter().fold(text.to_owned(), |text, secret| {
+            text.replace(secret.as_str(), "(secret)")
+        })
     }
 
     /// The value of a configuration key, if it has one.
@@ -103,12 +127,10 @@ impl Shared {
         if !self.may_log(message.len().min(MAX_LOG)) {
             return;
         }
-        let mut end = message.len().min(MAX_LOG);
-        while !message.is_char_boundary(end) {
-            end -= 1;
-        }
-        let (kept, _) = message.split_at(end);
-        let text: String = kept
+        // Hidden before the line is cut: half a secret at its end would not be found.
+        let longest = self.secrets.first().map_or(0, String::len);
+        let seen = self.hide(up_to(message, MAX_LOG + longest));
+        let text: String = up_to(&seen, MAX_LOG)
             .chars()
             .map(|c| if c.is_control() { ' ' } else { c })
             .collect();
@@ -167,6 +189,15 @@ impl Shared {
         }
         within
     }
+}
+
+/// The start of a text, cut at a character.
+fn up_to(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.split_at(end).0
 }
 
 /// The data of one store.
@@ -301,5 +332,26 @@ impl ResourceLimiter for Guest {
 
     fn memories(&self) -> usize {
         MAX_MEMORIES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_hidden_whole() {
+        let config = [
+            ("token", "hunter2"),
+            ("salt", "hunter2-salt"),
+            ("pin", "42"),
+        ];
+        let config = config.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let shared = Shared::new("a", config.into(), &Limits::default(), LogSink::default())
+            .with_secrets(["token", "salt", "pin", "unset"].into_iter());
+        assert_eq!(
+            shared.hide("hunter2-salt, hunter2 and 42"),
+            "(secret), (secret) and 42"
+        );
     }
 }
