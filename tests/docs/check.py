@@ -8,6 +8,7 @@
   the text become the broker's real ones. `tidegate serve &` starts it, or else it runs from the beginning.
 - `toml`, `properties`: a configuration file that `tidegate serve` starts from; what is Cargo's or a plugin project's is parsed.
 - `json`: parsed. `rust`: compiled by the crate here. `text`: nothing to hold.
+- `c`, `go`, `js`, `python`: part of what `tidegate plugin new only-errors` writes in that language, which tests/languages builds.
 - `<!-- not run: reason -->` on the line before a block leaves it out, and is counted as skipped.
 
 A command that begins with `make` or `export PATH` is passed over: it was done before this runs.
@@ -44,6 +45,8 @@ ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # The tables of a Cargo.toml, and of a plugin project in another language.
 OTHER_TOML = {"package", "lib", "dependencies", "build", "profile"}
 DONE_BEFORE = ("make ", "export PATH")
+# Other languages are quoted from the templates of their filters.
+QUOTED = {"c": "plugin.c", "go": "main.go", "js": "plugin.js", "python": "plugin.py"}
 COMMAND_SECONDS = 400
 BACKGROUND_SECONDS = 60
 
@@ -254,6 +257,11 @@ def hold(block, place):
         pass
     elif block.info in ("toml", "properties"):
         load(block)
+    elif block.info in QUOTED:
+        template = environment.ROOT / "sdk" / block.info / "template" / "filter" / f"{QUOTED[block.info]}.tmpl"
+        whole = template.read_text().replace("{{name}}", "only-errors").replace("{{version}}", "0.1.0")
+        if block.text.strip() not in whole:
+            raise AssertionError(f"this is not in {template.relative_to(environment.ROOT)}")
     else:
         raise AssertionError(f"a block of {block.info or 'no language'!r}: say `text` if there is nothing to hold")
 

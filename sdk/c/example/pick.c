@@ -8,7 +8,7 @@ static const tg_config_key KEYS[] = {
     {.name = "field", .kind = TG_TEXT, .default_ = "",
      .doc = "A member of the JSON object in the value, which must be a string equal to `text`. Empty: `text` stands "
             "anywhere in the value."},
-    {.name = "max-bytes", .kind = TG_INTEGER, .default_ = "65536", .doc = "The longest value that is not rejected."},
+    {.name = "max.bytes", .kind = TG_INTEGER, .default_ = "65536", .doc = "The longest value that is not rejected."},
 };
 
 static tg_bytes text, field;
@@ -28,9 +28,9 @@ tg_description tg_describe(void) {
 const char *tg_configure(const tg_config *config) {
     text = tg_text(tg_config_text(config, "text"));
     field = tg_text(tg_config_text(config, "field"));
-    const int64_t max = tg_config_integer(config, "max-bytes", 65536);
+    const int64_t max = tg_config_integer(config, "max.bytes", 65536);
     if (text.len == 0) return "`text` is empty, which would keep everything";
-    if (max < 1) return tg_format("`max-bytes` must be above 0, and is %lld", (long long)max);
+    if (max < 1) return tg_format("`max.bytes` must be above 0, and is %lld", (long long)max);
     max_bytes = (size_t)max;
     return NULL;
 }

@@ -21,7 +21,7 @@ func init() {
 			{Name: "text", Required: true, Doc: "What to look for."},
 			{Name: "field", Default: tidegate.Default(""), Doc: "A member of the JSON object in the value, which must " +
 				"be a string equal to `text`. Empty: `text` stands anywhere in the value."},
-			{Name: "max-bytes", Kind: tidegate.Integer, Default: tidegate.Default(65536),
+			{Name: "max.bytes", Kind: tidegate.Integer, Default: tidegate.Default(65536),
 				Doc: "The longest value that is not rejected."},
 		},
 	}, configure)
@@ -34,12 +34,12 @@ type pick struct {
 }
 
 func configure(config tidegate.Config) (filter.Plugin, error) {
-	p := pick{[]byte(config.Text("text")), config.Text("field"), config.Integer("max-bytes")}
+	p := pick{[]byte(config.Text("text")), config.Text("field"), config.Integer("max.bytes")}
 	if len(p.text) == 0 {
 		return nil, errors.New("`text` is empty, which would keep everything")
 	}
 	if p.maxBytes < 1 {
-		return nil, fmt.Errorf("`max-bytes` must be above 0, and is %d", p.maxBytes)
+		return nil, fmt.Errorf("`max.bytes` must be above 0, and is %d", p.maxBytes)
 	}
 	return p, nil
 }

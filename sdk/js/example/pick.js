@@ -16,12 +16,12 @@ export const { describe, configure, filter } = tidegate.filter({
         'A member of the JSON object in the value, which must be a string equal to `text`. Empty: `text` stands ' +
         'anywhere in the value.',
     }),
-    'max-bytes': integer({ default: 65536, doc: 'The longest value that is not rejected.' }),
+    'max.bytes': integer({ default: 65536, doc: 'The longest value that is not rejected.' }),
   },
 
-  configure({ text, field, 'max-bytes': maxBytes }) {
+  configure({ text, field, 'max.bytes': maxBytes }) {
     if (text === '') throw new Error('`text` is empty, which would keep everything');
-    if (maxBytes < 1) throw new Error(`\`max-bytes\` must be above 0, and is ${maxBytes}`);
+    if (maxBytes < 1) throw new Error(`\`max.bytes\` must be above 0, and is ${maxBytes}`);
 
     const judge = (value, bytes) => {
       if (value === null) return DROP;

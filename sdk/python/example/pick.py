@@ -15,17 +15,17 @@ from tidegate import DROP, KEEP, Reject, Refused, integer, log, text
         text("field", default="",
              doc="A member of the JSON object in the value, which must be a string equal to `text`. Empty: `text` stands "
                  "anywhere in the value."),
-        integer("max-bytes", default=65536, doc="The longest value that is not rejected."),
+        integer("max.bytes", default=65536, doc="The longest value that is not rejected."),
     ],
 )
 class Pick:
     def __init__(self, config):
-        self.text, self.field, self.max_bytes = config["text"], config["field"], config["max-bytes"]
+        self.text, self.field, self.max_bytes = config["text"], config["field"], config["max.bytes"]
         self.needle = self.text.encode()
         if not self.text:
             raise Refused("`text` is empty, which would keep everything")
         if self.max_bytes < 1:
-            raise Refused(f"`max-bytes` must be above 0, and is {self.max_bytes}")
+            raise Refused(f"`max.bytes` must be above 0, and is {self.max_bytes}")
 
     def judge(self, value):
         if value is None:

@@ -9,10 +9,10 @@ use tidegate::{
 };
 
 #[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Config {
     text: String,
     field: String,
+    #[serde(rename = "max.bytes")]
     max_bytes: i64,
 }
 
@@ -37,7 +37,7 @@ impl Filter for Pick {
                  Empty: `text` stands anywhere in the value.",
             ))
             .config(
-                ConfigKey::integer("max-bytes")
+                ConfigKey::integer("max.bytes")
                     .default("65536")
                     .doc("The longest value that is not rejected."),
             )
@@ -48,7 +48,7 @@ impl Filter for Pick {
             return Err("`text` is empty, which would keep everything".into());
         }
         if config.max_bytes < 1 {
-            let sentence = format!("`max-bytes` must be above 0, and is {}", config.max_bytes);
+            let sentence = format!("`max.bytes` must be above 0, and is {}", config.max_bytes);
             return Err(sentence);
         }
         let member = config.field.replace('~', "~0").replace('/', "~1");
