@@ -35,10 +35,12 @@ fn bindings(world: &str) -> Result<Vec<(String, String)>> {
     let mut resolve = Resolve::default();
     let package = resolve.push_str("plugin.wit", WIT)?;
     let id = resolve.select_world(&[package], Some(world))?;
-    let mut options = wit_bindgen_c::Opts::default();
-    // The build embeds the world's type into the module itself, so no object file is linked.
-    options.no_object_file = true;
-    options.rename_world = Some("tidegate".to_owned());
+    let options = wit_bindgen_c::Opts {
+        // The build embeds the world's type into the module itself, so no object file is linked.
+        no_object_file: true,
+        rename_world: Some("tidegate".to_owned()),
+        ..wit_bindgen_c::Opts::default()
+    };
     let mut files = Files::default();
     options.build().generate(&mut resolve, id, &mut files)?;
     files
