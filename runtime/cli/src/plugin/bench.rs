@@ -18,7 +18,7 @@ use crate::output::{Output, OutputArgs, print_json, print_table, say, size_text}
 /// On one thread: nanoseconds per record and what they come to in MB/s, CPU time, and memory.
 ///
 /// Beside it stands a filter that keeps everything and looks at nothing, with the same columns: what the call costs without
-/// the plugin's work. What rebuilding and storing a batch costs is the broker's and not in here.
+/// the plugin's work. The deadline is a minute, unless --limit says otherwise. What rebuilding and storing a batch costs is the broker's and not in here.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   tidegate plugin bench                                        # the project here, on generated JSON
@@ -54,6 +54,9 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     output: OutputArgs,
 }
+
+/// A machine that is busy with something else is no reason to stop a measurement.
+const DEADLINE_MS: u64 = 60_000;
 
 /// One row of the result.
 struct Row {
@@ -92,6 +95,9 @@ pub(crate) fn run(args: BenchArgs) -> Result<()> {
     for (key, value) in &args.config {
         harness = harness.config(key, value);
     }
+    harness = harness
+        .limit("deadline.ms", DEADLINE_MS)
+        .map_err(RunError::Refused)?;
     for (name, value) in &args.limit {
         harness = harness.limit(name, *value).map_err(RunError::Refused)?;
     }
