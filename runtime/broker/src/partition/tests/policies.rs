@@ -5,8 +5,8 @@ use tidegate_protocol::error::ErrorCode;
 use tidegate_record::{Batch, BatchBuilder, Codec, DecodeLimits, Producer, RecordParts};
 
 use super::world::{
-    World, batch, chain_of, filter, filter_under, growing, in_groups, joined, records, router,
-    spec, transform, transform_under,
+    World, batch, chain_of, checked, filter, filter_under, growing, in_groups, joined, records,
+    router, spec, transform, transform_under,
 };
 use crate::partition::Acks;
 use crate::plugins::testbed::guests;
@@ -336,4 +336,32 @@ fn a_targets_transform_edits_what_is_routed_there() {
         [(0, b"k".to_vec()), (1, b"E".to_vec())]
     );
     assert_eq!(values(&world, "t").len(), 3);
+}
+
+/// By murmur2 of the key as it is then; without one, the partition that the record came from.
+#[test]
+fn the_target_partition_is_that_of_the_edited_key() {
+    let world = World::new(&[("t", 2, &[]), ("out", 3, &[])], in_groups());
+    let keyless = chain_of(&guests::Guest::transform(NO_KEYS).build(), spec("guest"));
+    let values: Vec<_> = (b'a'..=b'f').map(|key| vec![b'k', key]).collect();
+    let sent = batch(Producer::default(), Codec::None, &values);
+    let spread = |chain: &Chain| {
+        world.bind("t", Some(chain), None);
+        let before: Vec<usize> = (0..3)
+            .map(|index| world.stored("out", index).len())
+            .collect();
+        let outcome = world.partition("t", 1).produce(checked(&sent), Acks::All);
+        world.outcome(outcome).expect("stored");
+        let after = (0..3).map(|index| world.stored("out", index).len());
+        after
+            .zip(before)
+            .map(|(after, before)| after > before)
+            .collect::<Vec<bool>>()
+    };
+    assert_eq!(
+        spread(&joined(&[keyless.clone(), router()])),
+        [false, true, false]
+    );
+    // What a later plugin does to the key is nothing to the copy.
+    assert_eq!(spread(&joined(&[router(), keyless])), [true, true, true]);
 }
