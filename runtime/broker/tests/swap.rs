@@ -13,13 +13,12 @@ use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProdu
 use kafka_protocol::messages::{
     CreateTopicsRequest, FetchRequest, InitProducerIdRequest, ProduceRequest, TopicName,
 };
-use serde_json::Value;
 use tidegate_broker::Running;
 use tidegate_protocol::StrBytes;
 use tidegate_record::{Batch, BatchBuilder, Codec, DecodeLimits, Producer, RecordParts};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
+#[path = "common/admin.rs"]
+mod admin;
 mod common;
 #[path = "../../plugin/tests/suite/guests.rs"]
 #[allow(
@@ -29,6 +28,7 @@ mod common;
 )]
 mod guests;
 
+use admin::{admin, exchange};
 use common::{Client, Connection};
 
 const PARTITIONS: i32 = 3;
@@ -321,26 +321,6 @@ async fn compilations(running: &Running) -> u64 {
         .lines()
         .find_map(|line| line.strip_prefix("tidegate_plugin_compilations_total "));
     line.expect("the counter").trim().parse().unwrap()
-}
-
-async fn admin(running: &Running, line: &str, body: &[u8]) -> Value {
-    let text = exchange(running, line, body).await;
-    let (head, json) = text.split_once("\r\n\r\n").expect("a response");
-    assert!(head.starts_with("HTTP/1.1 2"), "{line}: {text}");
-    serde_json::from_str(json).expect("JSON")
-}
-
-async fn exchange(running: &Running, line: &str, body: &[u8]) -> String {
-    let mut socket = TcpStream::connect(running.admin_address()).await.unwrap();
-    let length = body.len();
-    let head = format!(
-        "{line} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
-    );
-    socket.write_all(head.as_bytes()).await.unwrap();
-    socket.write_all(body).await.unwrap();
-    let mut text = String::new();
-    socket.read_to_string(&mut text).await.unwrap();
-    text
 }
 
 fn name(name: &str) -> TopicName {
