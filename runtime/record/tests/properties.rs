@@ -3,7 +3,7 @@
 mod common;
 
 use bytes::Bytes;
-use common::{Owned, WIDE, build, codec, own, records, reseal};
+use common::{Owned, OwnedHeader, WIDE, build, codec, own, records, reseal};
 use proptest::prelude::*;
 use tidegate_record::{
     Batch, BatchBuilder, BatchError, BatchHeader, CheckedBatch, Codec, DecodeLimits, LeaderEpoch,
@@ -245,7 +245,7 @@ proptest! {
 struct Edit {
     key: Option<Option<Vec<u8>>>,
     value: Option<Option<Vec<u8>>>,
-    headers: Option<Vec<(Vec<u8>, Option<Vec<u8>>)>>,
+    headers: Option<Vec<OwnedHeader>>,
     timestamp: Option<i64>,
 }
 
@@ -346,7 +346,7 @@ fn try_everything(bytes: Bytes) {
             value: Some(Some(b"edited")),
             ..RecordEditParts::default()
         };
-        let edit = |i: usize| (i % 3 == 0).then(|| value.clone());
+        let edit = |i: usize| i.is_multiple_of(3).then(|| value.clone());
         let written = rewrite(&batch, &records, |_| true, edit, Codec::None, 1 << 16);
         if let Ok(written) = written {
             Batch::check(written.into_bytes())

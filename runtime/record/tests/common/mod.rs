@@ -11,6 +11,9 @@ pub(crate) const WIDE: DecodeLimits = DecodeLimits {
     max_records: 1_000_000,
 };
 
+/// Key and value of a header.
+pub(crate) type OwnedHeader = (Vec<u8>, Option<Vec<u8>>);
+
 /// A record that owns its parts.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Owned {
@@ -18,7 +21,7 @@ pub(crate) struct Owned {
     pub(crate) timestamp: i64,
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) value: Option<Vec<u8>>,
-    pub(crate) headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub(crate) headers: Vec<OwnedHeader>,
 }
 
 pub(crate) fn codec() -> impl Strategy<Value = Codec> {

@@ -360,7 +360,7 @@ fn a_new_epoch_refuses_what_was_admitted_before() {
 fn an_epoch_ends_where_the_next_one_begins() {
     on_both(|store| {
         let log = open(store, 1);
-        let mut write = |epoch: i32, records: usize| {
+        let write = |epoch: i32, records: usize| {
             log.set_epoch(P0, LeaderEpoch(epoch));
             for _ in 0..records {
                 let mut part = part(0, batch(2));
