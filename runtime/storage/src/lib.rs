@@ -18,7 +18,9 @@ mod store;
 mod types;
 
 pub use error::{AppendError, ReadError, StoreError};
-pub use log::{Append, Done, Lane, Late, LateParts, Log, LogOptions, LogStats, ProgressFn};
+pub use log::{
+    Append, Done, KeyName, Lane, Late, LateParts, Log, LogOptions, LogStats, ProgressFn,
+};
 pub use memory::{MemoryCommandLog, MemoryLog};
 #[doc(hidden)]
 pub use rocks::BareRocks;

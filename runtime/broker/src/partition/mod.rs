@@ -20,6 +20,7 @@ mod stored_form;
 #[cfg(test)]
 mod tests;
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use tidegate_plugin::Engine;
@@ -246,7 +247,12 @@ impl Partition {
             delete_retention_ms: config.delete_retention_ms,
             max_keys,
         };
-        self.env.log.compact(self.id, &policy)
+        let hashers = [RandomState::new(), RandomState::new()];
+        let name = move |key: &[u8]| {
+            let [high, low] = hashers.each_ref().map(|hasher| hasher.hash_one(key));
+            u128::from(high) << 64 | u128::from(low)
+        };
+        self.env.log.compact(self.id, &policy, &name)
     }
 
     /// Moves the log start up to `to`, durably, and gives the space back; returns the log start. Blocks on the disk.

@@ -9,7 +9,6 @@
 //! sees the old or the new one.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
 
 use bytes::Bytes;
 use tidegate_record::{Batch, Offset, PartitionId, Records, last_kept_delta, retain};
@@ -42,11 +41,14 @@ struct Scope {
     end: Offset,
 }
 
-/// Offset of the latest record of each key. Keys are remembered by 128 bits of two keyed hashes, which nobody outside
-/// can make collide.
-struct Latest {
-    hashers: (RandomState, RandomState),
-    offsets: HashMap<(u64, u64), Offset>,
+/// Names a key by 128 bits. Two keys of one name would be taken for one and lose a record, so whoever chooses keys must
+/// not be able to make a pair: a keyed hash, whose key the caller draws.
+pub type KeyName = dyn Fn(&[u8]) -> u128;
+
+/// Offset of the latest record of each key.
+struct Latest<'a> {
+    name: &'a KeyName,
+    offsets: HashMap<u128, Offset>,
 }
 
 impl Log {
@@ -56,6 +58,7 @@ impl Log {
         &self,
         id: PartitionId,
         policy: &CompactionPolicy,
+        name: &KeyName,
     ) -> Result<Option<Compaction>, ReadError> {
         let partition = self.known(id)?;
         let mut known = lock(&partition.compaction);
@@ -67,7 +70,7 @@ impl Log {
         let Some(scope) = self.scope(&partition, &compacted, policy)? else {
             return Ok(None);
         };
-        let (latest, end) = self.latest(id, &scope, policy.max_keys)?;
+        let (latest, end) = self.latest(id, &scope, policy.max_keys, name)?;
         let scope = Scope { end, ..scope };
         let pass = Pass {
             log: self,
@@ -143,14 +146,15 @@ impl Log {
     }
 
     /// The latest offset of each key in what was never compacted, and where remembering had to stop.
-    fn latest(
+    fn latest<'a>(
         &self,
         id: PartitionId,
         scope: &Scope,
         max_keys: usize,
-    ) -> Result<(Latest, Offset), ReadError> {
+        name: &'a KeyName,
+    ) -> Result<(Latest<'a>, Offset), ReadError> {
         let mut latest = Latest {
-            hashers: (RandomState::new(), RandomState::new()),
+            name,
             offsets: HashMap::new(),
         };
         let mut next = scope.dirty;
@@ -212,7 +216,7 @@ struct Pass<'a> {
     log: &'a Log,
     partition: &'a Partition,
     policy: &'a CompactionPolicy,
-    latest: &'a Latest,
+    latest: &'a Latest<'a>,
     last_of_producer: HashSet<Offset>,
     next_horizon: i64,
     done: Compaction,
@@ -402,24 +406,20 @@ impl Outcome {
     }
 }
 
-impl Latest {
+impl Latest<'_> {
     fn add(&mut self, records: &Records, base_offset: Offset) {
         for record in records.iter() {
             if let Some(key) = record.key {
                 let offset = base_offset + i64::from(record.offset_delta);
-                self.offsets.insert(self.digest(key), offset);
+                self.offsets.insert((self.name)(key), offset);
             }
         }
     }
 
     fn is_latest(&self, key: &[u8], offset: Offset) -> bool {
         self.offsets
-            .get(&self.digest(key))
+            .get(&(self.name)(key))
             .is_none_or(|latest| *latest <= offset)
-    }
-
-    fn digest(&self, key: &[u8]) -> (u64, u64) {
-        (self.hashers.0.hash_one(key), self.hashers.1.hash_one(key))
     }
 }
 

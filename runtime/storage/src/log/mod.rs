@@ -35,6 +35,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use tidegate_record::PartitionId;
 
+pub use self::compact::KeyName;
 pub use self::lane::Lane;
 use self::partition::Partition;
 use self::queue::Queue;
