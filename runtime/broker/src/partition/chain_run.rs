@@ -34,6 +34,9 @@ pub(super) struct Processed {
     /// What the chain did to the batch, for `explain`.
     pub(super) note: Option<Bytes>,
     pub(super) settlement: Option<Settlement>,
+    /// A target refused records, which are dead letters now: redriven, they must not be taken for duplicates. Of records
+    /// that the chain itself gave up, it knows.
+    pub(super) target_letters: bool,
 }
 
 impl Processed {
@@ -47,6 +50,7 @@ impl Processed {
             late: None,
             note: None,
             settlement: None,
+            target_letters: false,
         }
     }
 }
@@ -57,6 +61,8 @@ pub(super) struct Settlement {
     chain: Arc<Chain>,
     partition: i32,
     appended: bool,
+    /// Its state is not to be kept, whatever becomes of the batch.
+    spoiled: bool,
 }
 
 impl Settlement {
@@ -65,6 +71,7 @@ impl Settlement {
             chain: chain.clone(),
             partition,
             appended: false,
+            spoiled: false,
         })
     }
 
@@ -75,7 +82,8 @@ impl Settlement {
 
 impl Drop for Settlement {
     fn drop(&mut self) {
-        self.chain.settle(self.partition, self.appended);
+        let good = self.appended && !self.spoiled;
+        self.chain.settle(self.partition, good);
     }
 }
 
@@ -124,7 +132,7 @@ pub(super) fn process(
         ));
     }
     // From here on the plugins may have seen the batch.
-    let settlement = Settlement::of(chain, index);
+    let mut settlement = Settlement::of(chain, index);
     let result = run(chain, topic, &config, index, now_ms, &records)?;
     show_shadow(env, topic, place, &batch, Real::of(&result));
     refuse_rejected(&result, |index| index)?;
@@ -138,6 +146,9 @@ pub(super) fn process(
         records: &records,
     };
     let processed = finish(&source, &config, result)?;
+    if let Some(settlement) = &mut settlement {
+        settlement.spoiled = processed.target_letters;
+    }
     Ok(Processed {
         settlement,
         ..processed
@@ -211,6 +222,7 @@ pub(super) fn finish(
         late,
         note,
         settlement: None,
+        target_letters: !routed.letters.is_empty(),
     })
 }
 

@@ -1,4 +1,4 @@
-//! As ../../tests/snippets.rs. These tests want plugins built first, so they are compiled and not run.
+//! As ../../tests/snippets.rs. These tests want plugins built first (`make plugins`).
 
 #![allow(
     dead_code,

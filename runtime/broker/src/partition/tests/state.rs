@@ -6,7 +6,12 @@ use proptest::prelude::*;
 use tidegate_protocol::error::ErrorCode;
 use tidegate_record::{Codec, Producer};
 
-use super::world::{World, batch, checked, dedup, filter, in_groups, joined, one_by_one, records};
+use tidegate_plugin::OnError;
+
+use super::world::{
+    TopicSpec, World, batch, checked, dedup, filter, in_groups, joined, one_by_one, records,
+    router_under,
+};
 use crate::partition::Acks;
 
 /// What one batch's records begin with, whether its write succeeds, and what its producer waits for.
@@ -158,4 +163,23 @@ fn each_partition_has_its_own_state_and_keeps_it() {
         0,
         "another partition's leader is nothing to it"
     );
+}
+
+/// A record that its target refuses goes to the dead letters; redriven, it is no repetition.
+#[test]
+fn what_a_target_refuses_is_not_remembered() {
+    let topics: [TopicSpec<'_>; 3] = [
+        ("t", 1, &[("tidegate.dead.letter.topic", "dlq")]),
+        ("out", 1, &[("max.message.bytes", "20")]),
+        ("dlq", 1, &[]),
+    ];
+    let world = World::new(&topics, one_by_one());
+    let chain = joined(&[dedup(), router_under(OnError::DeadLetter)]);
+    world.bind("t", Some(&chain), None);
+    let sent = batch(Producer::default(), Codec::None, &[b"a".to_vec()]);
+    for letters in 1..=2 {
+        world.produce(&sent, Acks::All).expect("stored");
+        let dead = world.stored("dlq", 0);
+        assert_eq!(dead.len(), letters, "a repetition would have been dropped");
+    }
 }
