@@ -21,16 +21,19 @@ thread_local! {
 }
 
 /// Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Chain {
     bindings: Arc<[Arc<Binding>]>,
     wanted: Columns,
+    /// Made once: the fetch path asks for it at every batch.
+    digest: Digest,
 }
 
 impl Chain {
     pub fn new(bindings: Vec<Arc<Binding>>) -> Chain {
         Chain {
             wanted: wanted(&bindings),
+            digest: digest(&bindings),
             bindings: bindings.into(),
         }
     }
@@ -74,26 +77,7 @@ impl Chain {
     /// Identifies the plugins, their order, aliases, configurations and error policies: a key for
     /// caches of results.
     pub fn digest(&self) -> Digest {
-        let mut hash = Sha256::new();
-        let mut text = |text: &str| {
-            hash.update((text.len() as u64).to_le_bytes());
-            hash.update(text);
-        };
-        for binding in self.bindings.iter() {
-            text(&binding.plugin().digest().to_string());
-            text(binding.alias());
-            text(&format!(
-                "{:?} {:?}",
-                binding.on_error(),
-                binding.on_reject()
-            ));
-            text(&binding.config().len().to_string());
-            for (key, value) in binding.config() {
-                text(key);
-                text(value);
-            }
-        }
-        Digest(hash.finalize().into())
+        self.digest
     }
 
     /// Blocks for as long as the plugins run: call it on the pool, never on an async worker.
@@ -233,11 +217,35 @@ impl Chain {
     }
 }
 
-/// The columns that any of these bindings wants.
 fn wanted(bindings: &[Arc<Binding>]) -> Columns {
     let columns = bindings.iter().map(|binding| binding.columns());
     columns.fold(Columns::default(), Columns::union)
 }
+
+fn digest(bindings: &[Arc<Binding>]) -> Digest {
+    let mut hash = Sha256::new();
+    let mut text = |text: &str| {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    };
+    for binding in bindings {
+        text(&binding.plugin().digest().to_string());
+        text(binding.alias());
+        text(&format!(
+            "{:?} {:?}",
+            binding.on_error(),
+            binding.on_reject()
+        ));
+        text(&binding.config().len().to_string());
+        for (key, value) in binding.config() {
+            text(key);
+            text(value);
+        }
+    }
+    Digest(hash.finalize().into())
+}
+
+/// The columns that any of these bindings wants.
 
 /// The records that filters and transforms must not see; empty when there are none.
 fn tombstones(input: &ChainInput<'_>) -> Vec<bool> {
@@ -269,6 +277,12 @@ fn too_large(binding: &Binding) -> ChainFailure {
         temporary: false,
         policy: binding.on_error(),
         record: None,
+    }
+}
+
+impl Default for Chain {
+    fn default() -> Chain {
+        Chain::new(Vec::new())
     }
 }
 

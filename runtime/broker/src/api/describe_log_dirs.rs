@@ -1,5 +1,6 @@
 //! DescribeLogDirs (key 35), versions 1 to 4 (KIP-113, KIP-827): what each partition takes of the disk.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
@@ -40,7 +41,8 @@ impl KafkaApi for DescribeLogDirs {
                 .into_iter()
                 .filter_map(|wanted| {
                     let topic = broker.topics.get(&wanted.topic)?;
-                    Some(describe(&topic, |index| wanted.partitions.contains(&index)))
+                    let asked: HashSet<i32> = wanted.partitions.into_iter().collect();
+                    Some(describe(&topic, |index| asked.contains(&index)))
                 })
                 .collect(),
         };

@@ -1,5 +1,6 @@
 //! OffsetDelete (key 47), version 0 (KIP-496): forgets committed offsets of topics that nobody in the group consumes.
 
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -15,6 +16,9 @@ use super::{KafkaApi, RequestContext};
 use crate::broker::Broker;
 
 pub(crate) struct OffsetDelete;
+
+/// By topic and partition: a request may name very many.
+type Deleted = HashMap<(String, i32), Result<(), GroupError>>;
 
 impl KafkaApi for OffsetDelete {
     const KEY: i16 = 47;
@@ -34,6 +38,10 @@ impl KafkaApi for OffsetDelete {
             Ok(deleted) => deleted,
             Err(error) => return OffsetDeleteResponse::default().with_error_code(error.code()),
         };
+        let deleted: Deleted = deleted
+            .into_iter()
+            .map(|(topic, partition, result)| ((topic, partition), result))
+            .collect();
         let topics = request.topics.iter().map(|topic| respond(topic, &deleted));
         OffsetDeleteResponse::default().with_topics(topics.collect())
     }
@@ -66,17 +74,11 @@ async fn delete(
     }
 }
 
-fn respond(
-    topic: &OffsetDeleteRequestTopic,
-    deleted: &[DeletedOffset],
-) -> OffsetDeleteResponseTopic {
+fn respond(topic: &OffsetDeleteRequestTopic, deleted: &Deleted) -> OffsetDeleteResponseTopic {
     let answer = |index: i32| {
-        let found = deleted
-            .iter()
-            .find(|(name, partition, _)| *name == *topic.name.as_str() && *partition == index);
-        let code = match found {
+        let code = match deleted.get(&(topic.name.to_string(), index)) {
             None => ErrorCode::UnknownTopicOrPartition.code(),
-            Some((_, _, result)) => result.err().map_or(0, GroupError::code),
+            Some(result) => result.err().map_or(0, GroupError::code),
         };
         OffsetDeleteResponsePartition::default()
             .with_partition_index(index)

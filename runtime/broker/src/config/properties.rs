@@ -60,7 +60,7 @@ fn unescape(text: &str) -> Result<String, String> {
     Ok(out)
 }
 
-/// `\uXXXX`, and two of them for a character beyond the first plane.
+/// `\u` and four digits, and two of these for a character beyond the first plane.
 fn unicode(chars: &mut std::str::Chars<'_>) -> Result<char, String> {
     let wrong = || "`\\u` takes four hexadecimal digits of a character".to_owned();
     let first = four_digits(chars).ok_or_else(wrong)?;

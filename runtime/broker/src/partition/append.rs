@@ -213,7 +213,7 @@ impl Partition {
                 let batch = chain_run::stamped(&self.topic, queued.batch, queued.received_ms);
                 let batch = batch.into_batch();
                 let place = (self.index, queued.received_ms);
-                chain_run::show_shadow(&self.env, &self.topic, place, &batch, Real::default());
+                chain_run::show_shadow(&self.env, &self.topic, place, &batch, Real::default);
                 self.append(state, queued.ticket, Processed::whole(batch));
                 continue;
             }

@@ -121,7 +121,7 @@ pub(super) fn process(
     let batch = checked.into_batch();
     let place = (index, now_ms);
     let Some(chain) = chain else {
-        show_shadow(env, topic, place, &batch, Real::default());
+        show_shadow(env, topic, place, &batch, Real::default);
         return stored_form::recompressed(&config, batch, &records).map(Processed::whole);
     };
     if batch.header().attributes.is_transactional() && chain.has_router() {
@@ -134,7 +134,7 @@ pub(super) fn process(
     // From here on the plugins may have seen the batch.
     let mut settlement = Settlement::of(chain, index);
     let result = run(chain, topic, &config, index, now_ms, &records)?;
-    show_shadow(env, topic, place, &batch, Real::of(&result));
+    show_shadow(env, topic, place, &batch, || Real::of(&result));
     refuse_rejected(&result, |index| index)?;
     let source = Source {
         env,
@@ -155,13 +155,14 @@ pub(super) fn process(
     })
 }
 
-/// Shows a batch to the topic's shadow chain, if there is one; it came to this partition at this time.
+/// Shows a batch to the topic's shadow chain, if there is one; it came to this partition at this time. `real` copies what
+/// became of the records, which is for nothing where nobody compares.
 pub(super) fn show_shadow(
     env: &PartitionEnv,
     topic: &TopicSettings,
     (partition, append_time_ms): (i32, i64),
     batch: &Batch,
-    real: Real,
+    real: impl FnOnce() -> Real,
 ) {
     if let Some(shadow) = &topic.chains().shadow {
         let observed = Observed {
@@ -170,7 +171,7 @@ pub(super) fn show_shadow(
             append_time_ms,
             batch,
             limits: limits(env),
-            real,
+            real: real(),
         };
         shadow.observe(&env.engine, observed);
     }

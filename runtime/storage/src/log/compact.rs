@@ -126,23 +126,68 @@ impl Log {
         policy: &CompactionPolicy,
     ) -> Result<Option<Scope>, ReadError> {
         let dirty = compacted.below.max(partition.start());
-        let (mut end, mut bytes, mut oldest) = (dirty, 0, i64::MAX);
-        let young = policy.now_ms.saturating_sub(policy.min_lag_ms);
-        self.each_row(partition.id(), dirty..policy.to, |row| {
-            let may = row.last_offset < policy.to && row.append_time <= young;
-            if may {
-                end = row.last_offset + 1;
-                bytes += u64::from(row.size);
-                oldest = oldest.min(row.append_time);
-            }
-            may
-        })?;
+        let end = self.old_enough(partition, dirty, policy)?;
+        if end <= dirty && compacted.next_horizon > policy.now_ms {
+            return Ok(None);
+        }
+        // Positions tell sizes, so a log that is not due costs no walk over its rows.
+        let id = partition.id();
+        let first = self.shared.store.rows(id, dirty, 1)?;
+        let oldest = first.first().map_or(i64::MAX, |row| row.append_time);
+        let from = first
+            .first()
+            .map_or(partition.end().position, |row| row.position);
+        let bytes = match end > dirty {
+            true => self.position(partition, end)?.saturating_sub(from),
+            false => 0,
+        };
         let all = bytes + compacted.bytes;
         let worth = bytes > 0 && bytes as f64 >= policy.min_dirty_ratio * all as f64;
         let overdue = policy.now_ms.saturating_sub(oldest) > policy.max_lag_ms;
         let tombstones = compacted.next_horizon <= policy.now_ms;
         let due = worth || (bytes > 0 && overdue) || tombstones;
         Ok(due.then_some(Scope { dirty, end }))
+    }
+
+    /// Where what is too young, or not replicated yet, begins.
+    fn old_enough(
+        &self,
+        partition: &Partition,
+        dirty: Offset,
+        policy: &CompactionPolicy,
+    ) -> Result<Offset, ReadError> {
+        let id = partition.id();
+        if policy.to <= dirty {
+            return Ok(dirty);
+        }
+        if policy.min_lag_ms == 0 {
+            let last = self.shared.store.rows(id, policy.to - 1, 1)?;
+            return Ok(match last.first() {
+                Some(row) if row.base_offset < policy.to && row.last_offset >= policy.to => {
+                    row.base_offset.max(dirty)
+                }
+                _ => policy.to,
+            });
+        }
+        let mut end = dirty;
+        let young = policy.now_ms.saturating_sub(policy.min_lag_ms);
+        self.each_row(id, dirty..policy.to, |row| {
+            let may = row.last_offset < policy.to && row.append_time <= young;
+            if may {
+                end = row.last_offset + 1;
+            }
+            may
+        })?;
+        Ok(end)
+    }
+
+    /// Bytes of the partition before the first batch at or behind an offset.
+    fn position(&self, partition: &Partition, offset: Offset) -> Result<u64, ReadError> {
+        let behind = self.shared.store.rows(partition.id(), offset, 1)?;
+        Ok(match behind.first() {
+            Some(row) => row.position,
+            None => partition.end().position,
+        })
     }
 
     /// The latest offset of each key in what was never compacted, and where remembering had to stop.
@@ -348,11 +393,7 @@ impl Pass<'_> {
     /// Moves the positions of what is left together, against what follows: the difference of two positions is a size.
     fn close_ranks(&self, scope: &Scope) -> Result<(), ReadError> {
         let id = self.partition.id();
-        let behind = self.log.shared.store.rows(id, scope.end, 1)?;
-        let end_position = match behind.first() {
-            Some(row) => row.position,
-            None => self.partition.end().position,
-        };
+        let end_position = self.log.position(self.partition, scope.end)?;
         let start = self.partition.start();
         let mut left = 0;
         self.log.each_row(id, start..scope.end, |row| {
@@ -380,10 +421,7 @@ impl Pass<'_> {
         let store = &self.log.shared.store;
         self.log.guard(store.compact(id, &[], scope.end))?;
         let start = self.partition.start();
-        let first = store.rows(id, start, 1)?;
-        let position = first
-            .first()
-            .map_or(self.partition.end().position, |row| row.position);
+        let position = self.log.position(self.partition, start)?;
         self.partition.set_start(start, position);
         Ok(())
     }
