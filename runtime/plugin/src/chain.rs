@@ -217,6 +217,7 @@ impl Chain {
     }
 }
 
+/// The columns that any of these bindings wants.
 fn wanted(bindings: &[Arc<Binding>]) -> Columns {
     let columns = bindings.iter().map(|binding| binding.columns());
     columns.fold(Columns::default(), Columns::union)
@@ -244,8 +245,6 @@ fn digest(bindings: &[Arc<Binding>]) -> Digest {
     }
     Digest(hash.finalize().into())
 }
-
-/// The columns that any of these bindings wants.
 
 /// The records that filters and transforms must not see; empty when there are none.
 fn tombstones(input: &ChainInput<'_>) -> Vec<bool> {
