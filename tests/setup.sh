@@ -23,6 +23,8 @@ fi
 # The tests.
 command -v kcat >/dev/null || need kcat
 command -v strace >/dev/null || need strace
+command -v javac >/dev/null || need default-jdk-headless
+command -v mvn >/dev/null || need maven
 
 [ -z "$missing" ] && exit 0
 echo "installing:$missing"

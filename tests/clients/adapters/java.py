@@ -17,9 +17,8 @@ class Client(DrivenClient):
         return f"kafka-clients {self.version}"
 
     def command(self):
-        jars = ":".join(str(jar) for jar in environment.jars(self.version))
         # Compiled in memory, which a test can afford: the whole driver is one file.
-        return ["java", "-Xmx512m", "-cp", jars, pathlib.Path(__file__).with_name("JavaDriver.java")]
+        return ["java", "-Xmx512m", "-cp", environment.jars(f"client-{self.version}") / "*", pathlib.Path(__file__).with_name("JavaDriver.java")]
 
 
 class Client39(Client):

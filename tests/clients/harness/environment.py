@@ -8,12 +8,12 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import urllib.request
 import venv
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 CLIENTS = ROOT / "tests" / "clients"
 CACHE = pathlib.Path(os.environ.get("TIDEGATE_CACHE", pathlib.Path.home() / ".cache" / "tidegate"))
+COPY_JARS = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", CACHE / "target"))
 
 
@@ -64,16 +64,21 @@ def node_modules():
     return home / "node_modules"
 
 
-def jars(version):
-    """The pinned jars of one version of Kafka's Java client, with what it needs."""
-    wanted = json.loads((CLIENTS / "jars.json").read_text())
-    home = CACHE / "jars"
-    home.mkdir(parents=True, exist_ok=True)
-    found = []
-    with lock(home / "all"):
-        for path, digest in {**wanted["shared"], **wanted[version]}.items():
-            found.append(_jar(home, f"{wanted['repository']}/{path}", digest))
-    return found
+def jars(name):
+    """A directory with the artifacts of one list in jars.json and with all that they need, as Maven resolves it."""
+    roots = json.loads((CLIENTS / "jars.json").read_text())[name]
+    home = CACHE / "jars" / f"{name}-{hashlib.sha256(' '.join(roots).encode()).hexdigest()[:16]}"
+    with lock(home):
+        if not (home / "done").exists():
+            print(f"fetching {', '.join(roots)} into {home}", flush=True)
+            shutil.rmtree(home, ignore_errors=True)
+            home.mkdir(parents=True)
+            (home / "pom.xml").write_text(_pom(roots))
+            # Maven checks what it fetched against the registry's checksums; a version never changes there.
+            _run("mvn", "--batch-mode", "--quiet", "--strict-checksums", "-f", home / "pom.xml", COPY_JARS,
+                 f"-DoutputDirectory={home}")
+            (home / "done").touch()
+    return home
 
 
 def go_driver():
@@ -118,18 +123,13 @@ def digest(path, extra):
     return hashlib.sha256(path.read_bytes() + extra.encode()).hexdigest()[:16]
 
 
-def _jar(home, url, digest):
-    jar = home / url.rsplit("/", 1)[1]
-    if not jar.is_file():
-        print(f"fetching {url}", flush=True)
-        with urllib.request.urlopen(url, timeout=120) as answer:
-            data = answer.read()
-        if hashlib.sha256(data).hexdigest() != digest:
-            raise RuntimeError(f"{url} is not what was pinned")
-        part = jar.with_suffix(".part")
-        part.write_bytes(data)
-        part.rename(jar)
-    return jar
+def _pom(roots):
+    """A project of nothing but dependencies, given as group:artifact:version."""
+    dependencies = "".join(
+        "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>".format(*root.split(":"))
+        for root in roots)
+    return ("<project><modelVersion>4.0.0</modelVersion><groupId>tidegate</groupId><artifactId>jars</artifactId>"
+            f"<version>1</version><packaging>pom</packaging><dependencies>{dependencies}</dependencies></project>")
 
 
 class lock:

@@ -1,0 +1,96 @@
+"""Apache Kafka 4.1 in the same place as Tidegate: the second broker, which says what a test should expect.
+
+    with Kafka("bench", {"log.flush.interval.messages": "1"}, heap="1g") as kafka:
+        ... kafka.bootstrap, kafka.pid, kafka.data, kafka.log, kafka.tool("kafka-topics", "--list")
+"""
+
+import base64
+import re
+import subprocess
+import uuid
+
+from . import environment
+from .process import Server, free_port
+
+VERSION = "4.1"
+# The classes behind the scripts of Kafka's distribution.
+TOOLS = {
+    "kafka-storage": "kafka.tools.StorageTool",
+    "kafka-topics": "org.apache.kafka.tools.TopicCommand",
+    "kafka-configs": "kafka.admin.ConfigCommand",
+    "kafka-consumer-groups": "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+    "kafka-console-producer": "org.apache.kafka.tools.ConsoleProducer",
+    "kafka-console-consumer": "org.apache.kafka.tools.consumer.ConsoleConsumer",
+    "kafka-producer-perf-test": "org.apache.kafka.tools.ProducerPerformance",
+    "kafka-consumer-perf-test": "org.apache.kafka.tools.ConsumerPerformance",
+    "kafka-verifiable-producer": "org.apache.kafka.tools.VerifiableProducer",
+    "kafka-verifiable-consumer": "org.apache.kafka.tools.VerifiableConsumer",
+    "kafka-transactions": "org.apache.kafka.tools.TransactionsCommand",
+    "kafka-dump-log": "org.apache.kafka.tools.DumpLogSegments",
+}
+
+
+class Kafka(Server):
+    """A KRaft node that is broker and controller. `configs` come on top of what a single node needs."""
+
+    READY = re.compile(r"Kafka Server started")
+    # What Java makes of SIGTERM.
+    STOPPED = 143
+
+    def __init__(self, name="kafka", configs=None, heap="512m"):
+        super().__init__(name)
+        self.data = self.home / "data"
+        self.heap = heap
+        self.properties = self.home / "server.properties"
+        controller = f"127.0.0.1:{free_port()}"
+        self.configs = {
+            "process.roles": "broker,controller",
+            "node.id": "0",
+            "controller.quorum.voters": f"0@{controller}",
+            "controller.listener.names": "CONTROLLER",
+            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://{controller}",
+            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "log.dirs": self.data,
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "4",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "transaction.state.log.num.partitions": "4",
+            "group.initial.rebalance.delay.ms": "300",
+            **(configs or {}),
+        }
+
+    def start(self, timeout=90.0):
+        return super().start(timeout)
+
+    def command(self):
+        self.properties.write_text("".join(f"{key}={value}\n" for key, value in self.configs.items()))
+        if self.starts == 1:
+            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+            self.tool("kafka-storage", "format", "--config", self.properties, "--cluster-id", cluster)
+        return java("kafka.Kafka", self.properties, heap=self.heap, log="warn",
+                    properties={"org.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer": "info"})
+
+    def tool(self, name, *arguments, given=None, timeout=120):
+        """Runs one of Kafka's own command line tools against this broker and returns its standard output."""
+        if name != "kafka-storage":
+            arguments = ("--bootstrap-server", self.bootstrap, *arguments)
+        return run_tool(name, *arguments, given=given, timeout=timeout)
+
+
+def run_tool(name, *arguments, given=None, timeout=120):
+    """Runs one of Kafka's own command line tools, whatever broker it is pointed at, and returns its standard output."""
+    done = subprocess.run(java(TOOLS[name], *arguments), input=given, capture_output=True, text=True, timeout=timeout,
+                          **({} if given is not None else {"stdin": subprocess.DEVNULL}))
+    if done.returncode != 0:
+        raise RuntimeError(f"{name} {' '.join(map(str, arguments))} exited {done.returncode}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def java(main, *arguments, heap="256m", log="error", properties=None):
+    """The command line of one of Kafka's programs; what it logs goes to standard error."""
+    settings = {"org.slf4j.simpleLogger.defaultLogLevel": log, **(properties or {})}
+    return ["java", f"-Xmx{heap}", "-Djava.awt.headless=true",
+            *(f"-D{key}={value}" for key, value in settings.items()),
+            "-cp", f"{environment.jars(f'kafka-{VERSION}')}/*", main, *map(str, arguments)]
