@@ -20,6 +20,7 @@ mod plugins;
 mod server;
 mod tasks;
 mod topics;
+mod transactional_produce;
 
 pub use config::{ConfigError, ServeOptions, ServerConfig};
 pub use server::{Running, StartError, start};

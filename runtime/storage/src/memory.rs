@@ -6,7 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use bytes::Bytes;
 use tidegate_record::{Offset, PartitionId};
 
-use crate::{Change, CommandLog, IndexRow, LogStore, PartitionEntry, Placed, StoreError, Stored};
+use crate::{
+    AbortedTransaction, Change, CommandLog, IndexRow, LogStore, PartitionEntry, Placed, StoreError,
+    Stored,
+};
 
 /// A [`LogStore`] that forgets everything when dropped.
 #[derive(Debug, Default)]
@@ -20,6 +23,8 @@ struct Partition {
     batches: BTreeMap<Offset, Stored>,
     /// By base offset of their batches.
     notes: BTreeMap<Offset, Bytes>,
+    /// By the offset of their markers.
+    aborted: BTreeMap<Offset, AbortedTransaction>,
     cleaned: Offset,
 }
 
@@ -72,6 +77,7 @@ impl Partition {
         self.batches.retain(|_, stored| stays(&stored.row));
         let batches = &self.batches;
         self.notes.retain(|base, _| batches.contains_key(base));
+        self.aborted.retain(|base, _| batches.contains_key(base));
     }
 }
 
@@ -101,6 +107,7 @@ impl LogStore for MemoryLog {
                 entry: *entry,
                 batches: BTreeMap::new(),
                 notes: BTreeMap::new(),
+                aborted: BTreeMap::new(),
                 cleaned: 0,
             },
         );
@@ -134,6 +141,10 @@ impl LogStore for MemoryLog {
                 match write.note {
                     Some(note) => partition.notes.insert(base_offset, note.clone()),
                     None => partition.notes.remove(&base_offset),
+                };
+                match write.aborted {
+                    Some(aborted) => partition.aborted.insert(base_offset, aborted),
+                    None => partition.aborted.remove(&base_offset),
                 };
             }
         }
@@ -191,6 +202,18 @@ impl LogStore for MemoryLog {
         })
     }
 
+    fn aborted(
+        &self,
+        id: PartitionId,
+        from: Offset,
+        limit: usize,
+    ) -> Result<Vec<AbortedTransaction>, StoreError> {
+        self.with(id, |partition| {
+            let found = partition.aborted.range(from..).take(limit);
+            found.map(|(_, aborted)| *aborted).collect()
+        })
+    }
+
     fn last_row(&self, id: PartitionId) -> Result<Option<IndexRow>, StoreError> {
         self.with(id, |partition| {
             partition.batches.values().next_back().map(|s| s.row)
@@ -232,6 +255,7 @@ impl LogStore for MemoryLog {
                     Change::Remove(base_offset) => {
                         partition.batches.remove(base_offset);
                         partition.notes.remove(base_offset);
+                        partition.aborted.remove(base_offset);
                     }
                     Change::Row(row) => {
                         if let Some(stored) = partition.batches.get_mut(&row.base_offset) {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tidegate_record::{Offset, PartitionId};
 
-use crate::{Change, IndexRow, PartitionEntry, Placed, StoreError, Stored};
+use crate::{AbortedTransaction, Change, IndexRow, PartitionEntry, Placed, StoreError, Stored};
 
 /// A durable set of partition logs. Synchronous; every call may block on disk.
 ///
@@ -42,7 +42,7 @@ pub trait LogStore: Send + Sync + 'static {
     /// what is not there is no error, so that a delete can be repeated after a crash.
     fn delete_partition(&self, id: PartitionId) -> Result<(), StoreError>;
 
-    /// Writes batches, rows and notes of any partitions atomically: a crash leaves all of them or none.
+    /// Writes batches, rows, notes and aborted transactions of any partitions atomically: a crash leaves all of them or none.
     /// Not synced. Refused whole when a partition is unknown.
     fn write(&self, writes: &[Placed<'_>]) -> Result<(), StoreError>;
 
@@ -71,6 +71,15 @@ pub trait LogStore: Send + Sync + 'static {
     /// The base offset and note of the batch containing `offset`; `None` where there is no such
     /// batch, or it was written without one. A note lives exactly as long as its batch's row.
     fn note(&self, id: PartitionId, offset: Offset) -> Result<Option<(Offset, Bytes)>, StoreError>;
+
+    /// At most `limit` aborted transactions whose marker stands at or behind `from`, ascending by marker. An entry lives
+    /// exactly as long as its marker's row.
+    fn aborted(
+        &self,
+        id: PartitionId,
+        from: Offset,
+        limit: usize,
+    ) -> Result<Vec<AbortedTransaction>, StoreError>;
 
     /// The last row of the partition; `None` when it is empty.
     fn last_row(&self, id: PartitionId) -> Result<Option<IndexRow>, StoreError>;

@@ -146,6 +146,42 @@ pub struct Placed<'a> {
     pub bytes: &'a Bytes,
     /// What its writer noted of it; see [`crate::Log::note`].
     pub note: Option<&'a Bytes>,
+    /// For a marker: the transaction that it aborted.
+    pub aborted: Option<AbortedTransaction>,
+}
+
+/// What a marker aborted. Kept in an index of its own, under the marker's offset, so that a reader who stands before the
+/// marker can be told which records to leave out.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct AbortedTransaction {
+    /// Whose it was.
+    pub producer_id: i64,
+    /// Where its first batch stands.
+    pub first_offset: Offset,
+    /// Where its marker stands.
+    pub last_offset: Offset,
+    /// At most the first offset of every transaction that ended behind this one: a search for what overlaps a range may
+    /// stop at the first entry whose stable offset lies behind it.
+    pub stable_offset: Offset,
+}
+
+impl AbortedTransaction {
+    /// The relations every entry keeps; what comes from disk is checked against them.
+    pub(crate) fn is_plausible(&self) -> bool {
+        let offsets = 0..=self.last_offset;
+        self.producer_id >= 0
+            && offsets.contains(&self.first_offset)
+            && offsets.contains(&self.stable_offset)
+    }
+}
+
+/// What the writer of an ABORT marker knows of the transaction that it ends.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct Aborts {
+    /// Where its first batch stands.
+    pub first_offset: Offset,
+    /// The last stable offset of the partition.
+    pub stable_offset: Offset,
 }
 
 /// What compaction makes of one stored batch.

@@ -1,7 +1,8 @@
 //! Fetch (key 1), versions 4 to 18: long polls, byte limits, topic ids from 13 on, and the gap marker on every
 //! response that ends in a hole (stream semantics, "Consume path" and "The gap marker").
 //!
-//! Sessions (KIP-227) are `fetch_sessions.rs`. Not served: followers.
+//! `read_committed` ends at the last stable offset and names the aborted transactions (KIP-98). Sessions (KIP-227) are
+//! `fetch_sessions.rs`. Not served: followers.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -9,8 +10,10 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
-use kafka_protocol::messages::{FetchRequest, FetchResponse};
+use kafka_protocol::messages::fetch_response::{
+    AbortedTransaction, FetchableTopicResponse, PartitionData,
+};
+use kafka_protocol::messages::{FetchRequest, FetchResponse, ProducerId};
 use tidegate_protocol::error::ErrorCode;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -60,6 +63,7 @@ impl KafkaApi for Fetch {
         };
         let mut poll = Poll::new(broker, version, gaps, &request, &asked.topics);
         poll.run().await;
+        poll.look_up_aborted().await;
         for slot in poll.slots() {
             broker
                 .metrics
@@ -92,6 +96,8 @@ struct Slot {
     max_bytes: usize,
     partition: Result<Arc<Partition>, ErrorCode>,
     cursor: Cursor,
+    /// What a `read_committed` consumer must leave out of the batches it gets.
+    aborted: Vec<AbortedTransaction>,
 }
 
 impl Poll {
@@ -103,6 +109,10 @@ impl Poll {
         topics: &[FetchTopic],
     ) -> Poll {
         let wait = u64::from(request.max_wait_ms.max(0).unsigned_abs()).min(MAX_WAIT_MS);
+        let isolation = match request.isolation_level {
+            0 => Isolation::ReadUncommitted,
+            _ => Isolation::ReadCommitted,
+        };
         let topics = topics
             .iter()
             .map(|wanted| {
@@ -119,17 +129,14 @@ impl Poll {
                 let slots = wanted
                     .partitions
                     .iter()
-                    .map(|p| Slot::new(&topic, p, &gaps))
+                    .map(|p| Slot::new(&topic, p, &gaps, isolation))
                     .collect();
                 (wanted.clone().with_partitions(Vec::new()), slots)
             })
             .collect();
         Poll {
             gaps,
-            isolation: match request.isolation_level {
-                0 => Isolation::ReadUncommitted,
-                _ => Isolation::ReadCommitted,
-            },
+            isolation,
             min_bytes: bytes_of(request.min_bytes),
             max_bytes: bytes_of(request.max_bytes).min(MAX_RESPONSE),
             deadline: Instant::now() + Duration::from_millis(wait),
@@ -198,6 +205,25 @@ impl Poll {
         more
     }
 
+    async fn look_up_aborted(&mut self) {
+        for slot in self.topics.iter_mut().flat_map(|(_, slots)| slots) {
+            let Ok(partition) = &slot.partition else {
+                continue;
+            };
+            match partition.aborted_for(&slot.cursor).await {
+                Ok(aborted) => {
+                    let on_the_wire = aborted.iter().map(|transaction| {
+                        AbortedTransaction::default()
+                            .with_producer_id(ProducerId(transaction.producer_id))
+                            .with_first_offset(transaction.first_offset)
+                    });
+                    slot.aborted = on_the_wire.collect();
+                }
+                Err(failure) => slot.partition = Err(error_code(&failure)),
+            }
+        }
+    }
+
     fn respond(self) -> FetchResponse {
         let (gaps, isolation) = (self.gaps, self.isolation);
         let responses = self
@@ -224,7 +250,12 @@ impl Poll {
 }
 
 impl Slot {
-    fn new(topic: &Result<Arc<Topic>, ErrorCode>, wanted: &FetchPartition, gaps: &Gaps) -> Slot {
+    fn new(
+        topic: &Result<Arc<Topic>, ErrorCode>,
+        wanted: &FetchPartition,
+        gaps: &Gaps,
+        isolation: Isolation,
+    ) -> Slot {
         let partition = topic.as_ref().map_err(|code| *code).and_then(|topic| {
             let partition = topic
                 .partition(wanted.partition)
@@ -241,15 +272,20 @@ impl Slot {
             }
             _ => wanted.fetch_offset,
         };
+        let cursor = Cursor::new(wanted.fetch_offset, next).isolated(isolation);
         Slot {
             index: wanted.partition,
             max_bytes: bytes_of(wanted.partition_max_bytes),
             partition,
-            cursor: Cursor::new(wanted.fetch_offset, next),
+            cursor: match gaps.mode {
+                GapMode::Marker => cursor,
+                GapMode::Before | GapMode::Cursor => cursor.without_control(),
+            },
+            aborted: Vec::new(),
         }
     }
 
-    fn respond(self, gaps: &Gaps, isolation: Isolation) -> PartitionData {
+    fn respond(mut self, gaps: &Gaps, isolation: Isolation) -> PartitionData {
         let data = PartitionData::default().with_partition_index(self.index);
         let partition = match &self.partition {
             Ok(partition) => partition,
@@ -263,9 +299,10 @@ impl Slot {
             }
         };
         let high_watermark = partition.high_watermark();
-        let aborted = (isolation == Isolation::ReadCommitted).then(Vec::new);
+        let aborted = std::mem::take(&mut self.aborted);
+        let aborted = (isolation == Isolation::ReadCommitted).then_some(aborted);
         data.with_high_watermark(high_watermark)
-            .with_last_stable_offset(high_watermark)
+            .with_last_stable_offset(partition.last_stable_offset())
             .with_log_start_offset(partition.log_start())
             .with_aborted_transactions(aborted)
             .with_records(Some(self.records(gaps)))

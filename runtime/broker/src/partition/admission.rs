@@ -7,21 +7,38 @@ use tidegate_storage::{Log, ReadError};
 use tokio::sync::oneshot;
 
 use super::append::{Acks, ProduceOutcome};
+use super::open_transactions::OpenTransactions;
 use super::producers::{Producers, StoredBatch, Ticket};
+use super::transactions::Marker;
 
 /// Rows read at a time while producer state is rebuilt.
 const REPLAY_ROWS: usize = 4096;
 
 pub(super) struct Admission {
     pub(super) producers: Producers,
+    pub(super) transactions: OpenTransactions,
     /// Admitted, not yet on their way: the head is next to meet the chain or the log.
-    pub(super) queue: VecDeque<Queued>,
+    pub(super) queue: VecDeque<Item>,
     /// Everybody who waits for a batch, from admission until its outcome: its sender first, then duplicates that joined.
     pub(super) flights: HashMap<Ticket, Flight>,
     /// A batch is inside the chain, or its append is undecided and the chain keeps state. Nothing overtakes it, chain or
     /// not (stream semantics, rule 9).
     pub(super) in_chain: bool,
+    /// Producers whose first batch in a transaction waits for their coordinator to confirm that the partition is in it.
+    /// Their batches, and nobody else's, stay in the queue until then.
+    holds: HashMap<i64, Hold>,
     next_ticket: Ticket,
+}
+
+struct Hold {
+    epoch: i16,
+    /// Somebody has promised to ask the coordinator.
+    asked: bool,
+}
+
+pub(super) enum Item {
+    Batch(Queued),
+    Marker { ticket: Ticket, marker: Marker },
 }
 
 pub(super) struct Queued {
@@ -51,25 +68,36 @@ impl Admission {
         now_ms: i64,
     ) -> Result<Admission, ReadError> {
         let mut producers = Producers::default();
+        let mut transactions = OpenTransactions::default();
         let mut from = start;
         loop {
             let rows = log.rows(id, from, REPLAY_ROWS)?;
             let Some(last) = rows.last() else { break };
             from = last.last_offset.saturating_add(1);
-            for row in rows.iter().filter(|row| row.base_sequence >= 0) {
-                producers.replay(
-                    row.producer_id,
-                    row.producer_epoch,
-                    stored_batch(row),
-                    now_ms,
-                );
+            for row in rows.iter().filter(|row| row.producer_id >= 0) {
+                let (id, epoch) = (row.producer_id, row.producer_epoch);
+                let attributes = tidegate_record::Attributes(row.attributes);
+                if attributes.is_control() {
+                    // Which coordinator wrote it stands in the batch only, and it will say so again.
+                    producers.replay_marker(id, epoch, now_ms);
+                    transactions.ended(id, row.base_offset);
+                    continue;
+                }
+                if attributes.is_transactional() {
+                    transactions.replay(id, epoch, row.base_offset);
+                }
+                if row.base_sequence >= 0 {
+                    producers.replay(id, epoch, stored_batch(row), now_ms);
+                }
             }
         }
         Ok(Admission {
             producers,
+            transactions,
             queue: VecDeque::new(),
             flights: HashMap::new(),
             in_chain: false,
+            holds: HashMap::new(),
             next_ticket: 0,
         })
     }
@@ -86,14 +114,103 @@ impl Admission {
             return Default::default();
         };
         let doomed = self.producers.failed(flight.producer_id, ticket);
-        self.queue
-            .retain(|queued| queued.ticket != ticket && !doomed.contains(&queued.ticket));
+        let lost = |known: Ticket| known == ticket || doomed.contains(&known);
+        self.queue.retain(|item| !lost(item.ticket()));
+        for ticket in doomed.iter().chain([&ticket]) {
+            self.transactions.failed(flight.producer_id, *ticket);
+        }
         let later = doomed
             .into_iter()
             .filter_map(|ticket| self.flights.remove(&ticket))
             .flat_map(|flight| flight.waiters)
             .collect();
         (flight.waiters, later)
+    }
+}
+
+impl Admission {
+    /// Takes a batch of a client's in, behind everything that came before it. A transactional one whose transaction the
+    /// coordinator has not confirmed here holds its producer back.
+    pub(super) fn enqueue(&mut self, queued: Queued) {
+        let header = queued.batch.batch().header();
+        let (producer_id, epoch) = (header.producer_id, header.producer_epoch);
+        if header.attributes.is_transactional() {
+            self.transactions.sent(producer_id, epoch, queued.ticket);
+            if !self.transactions.is_confirmed(producer_id, epoch) {
+                let hold = Hold {
+                    epoch,
+                    asked: false,
+                };
+                self.holds.entry(producer_id).or_insert(hold);
+            }
+        }
+        self.queue.push_back(Item::Batch(queued));
+    }
+
+    /// The first item that nothing holds back. Only items of the same producer wait behind one that is held.
+    pub(super) fn next(&mut self) -> Option<Item> {
+        let mut held = Vec::new();
+        let may_go = |item: &Item| {
+            let producer_id = item.producer_id();
+            let waits = producer_id >= 0
+                && (held.contains(&producer_id)
+                    || self.holds.contains_key(&producer_id)
+                    || item.is_marker() && self.transactions.is_ahead(producer_id, item.ticket()));
+            if waits {
+                held.push(producer_id);
+            }
+            !waits
+        };
+        let at = self.queue.iter().position(may_go)?;
+        self.queue.remove(at)
+    }
+
+    /// See [`super::Partition::asks`].
+    pub(super) fn ask(&mut self, producer_id: i64, epoch: i16) -> bool {
+        match self.holds.get_mut(&producer_id) {
+            Some(hold) if hold.epoch == epoch => !std::mem::replace(&mut hold.asked, true),
+            _ => false,
+        }
+    }
+
+    /// The epoch of the producer whose batches wait for their coordinator.
+    pub(super) fn held_epoch(&self, producer_id: i64) -> Option<i16> {
+        self.holds.get(&producer_id).map(|hold| hold.epoch)
+    }
+
+    /// Lets the producer's batches go; false if none of this epoch were held.
+    pub(super) fn release(&mut self, producer_id: i64, epoch: i16) -> bool {
+        self.held_epoch(producer_id) == Some(epoch) && self.holds.remove(&producer_id).is_some()
+    }
+
+    /// Batches of the producer that are in the queue, oldest first, up to its next marker.
+    pub(super) fn queued_of(&self, producer_id: i64) -> Vec<Ticket> {
+        self.queue
+            .iter()
+            .filter(|item| item.producer_id() == producer_id)
+            .take_while(|item| !item.is_marker())
+            .map(Item::ticket)
+            .collect()
+    }
+}
+
+impl Item {
+    fn ticket(&self) -> Ticket {
+        match self {
+            Item::Batch(queued) => queued.ticket,
+            Item::Marker { ticket, .. } => *ticket,
+        }
+    }
+
+    fn producer_id(&self) -> i64 {
+        match self {
+            Item::Batch(queued) => queued.batch.batch().header().producer_id,
+            Item::Marker { marker, .. } => marker.producer_id,
+        }
+    }
+
+    fn is_marker(&self) -> bool {
+        matches!(self, Item::Marker { .. })
     }
 }
 

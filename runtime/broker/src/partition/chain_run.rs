@@ -10,7 +10,7 @@ use tidegate_metadata::config::TopicConfig;
 use tidegate_plugin::{Chain, ChainFailure, ChainInput, ChainOutcome, ChainResult, OnError, Side};
 use tidegate_protocol::error::ErrorCode;
 use tidegate_record::{Batch, CheckedBatch, DecodeLimits, Records};
-use tidegate_storage::{AppendPart, Late};
+use tidegate_storage::{Aborts, AppendPart, Late};
 
 use crate::plugins::{Observed, Real};
 use crate::topics::TopicSettings;
@@ -33,6 +33,8 @@ pub(super) struct Processed {
     pub(super) late: Option<Late>,
     /// What the chain did to the batch, for `explain`.
     pub(super) note: Option<Bytes>,
+    /// Of an ABORT marker.
+    pub(super) aborts: Option<Aborts>,
     pub(super) settlement: Option<Settlement>,
     /// A target refused records, which are dead letters now: redriven, they must not be taken for duplicates. Of records
     /// that the chain itself gave up, it knows.
@@ -49,6 +51,7 @@ impl Processed {
             routed: Vec::new(),
             late: None,
             note: None,
+            aborts: None,
             settlement: None,
             target_letters: false,
         }
@@ -222,6 +225,7 @@ pub(super) fn finish(
         routed: routed.parts,
         late,
         note,
+        aborts: None,
         settlement: None,
         target_letters: !routed.letters.is_empty(),
     })

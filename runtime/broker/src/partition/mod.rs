@@ -11,6 +11,7 @@ mod dead_letters;
 mod explain;
 mod facts;
 mod notes;
+mod open_transactions;
 mod producers;
 mod raw;
 mod read;
@@ -19,6 +20,7 @@ mod stops;
 mod stored_form;
 #[cfg(test)]
 mod tests;
+mod transactions;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -42,6 +44,7 @@ pub(crate) use self::consume::ChainResults;
 pub(crate) use self::explain::Step;
 pub(crate) use self::producers::KnownProducer;
 pub(crate) use self::read::{Cursor, Isolation, ReadFailure};
+pub(crate) use self::transactions::Marker;
 
 /// What every partition of a broker shares.
 pub(crate) struct PartitionEnv {
@@ -196,9 +199,18 @@ impl Partition {
         self.act(&mut state, effects);
     }
 
-    /// The idempotent producers it remembers.
-    pub(crate) fn producers(&self) -> Vec<KnownProducer> {
-        self.lock().admission.producers.known()
+    /// The idempotent producers it remembers, each with the first offset of its open transaction.
+    pub(crate) fn producers(&self) -> Vec<(KnownProducer, Option<Offset>)> {
+        let admission = &self.lock().admission;
+        let known = admission.producers.known().into_iter();
+        known
+            .map(|producer| {
+                (
+                    producer.clone(),
+                    admission.transactions.first_of(producer.id),
+                )
+            })
+            .collect()
     }
 
     /// Where an epoch ended, see [`Log::end_of_epoch`]. Blocks on the disk.
@@ -210,7 +222,11 @@ impl Partition {
     }
 
     pub(crate) fn expire_producers(&self, before_ms: i64) {
-        self.lock().admission.producers.expire(before_ms);
+        let admission = &mut self.lock().admission;
+        let transactions = &admission.transactions;
+        admission
+            .producers
+            .expire(before_ms, |id| transactions.is_open(id));
     }
 
     /// Applies time and size retention; returns the new log start if it moved. Blocks on the disk.
@@ -240,7 +256,7 @@ impl Partition {
         }
         let policy = CompactionPolicy {
             now_ms,
-            to: self.high_watermark(),
+            to: self.last_stable_offset(),
             min_lag_ms: config.min_compaction_lag_ms,
             max_lag_ms: config.max_compaction_lag_ms,
             min_dirty_ratio: config.min_cleanable_dirty_ratio,
@@ -263,6 +279,7 @@ impl Partition {
     fn act(&self, state: &mut State, effects: Vec<Effect>) {
         for effect in effects {
             if let Effect::AdvanceHighWatermark(high_watermark) = effect {
+                state.admission.transactions.committed(high_watermark);
                 release_acks(state, high_watermark);
                 wake(&mut state.watchers);
             }

@@ -42,7 +42,9 @@ use self::queue::Queue;
 use self::stats::Counters;
 pub use self::stats::LogStats;
 use self::writer::Writer;
-use crate::{AppendError, AppendPart, Appended, LogStore, Progress, StoreError, StoreHealth};
+use crate::{
+    Aborts, AppendError, AppendPart, Appended, LogStore, Progress, StoreError, StoreHealth,
+};
 
 /// Called once with the fate of an append, on the writer thread: it must not block.
 pub type Done = Box<dyn FnOnce(Result<Vec<Appended>, AppendError>) + Send>;
@@ -71,6 +73,8 @@ pub struct Append {
     /// Kept beside the first part's index row for as long as that; at most 16 KiB. See
     /// [`Log::note`].
     pub note: Option<Bytes>,
+    /// When the first part is an ABORT marker: what it ends, for [`Log::aborted`].
+    pub aborts: Option<Aborts>,
     /// Gets one [`Appended`] per part, the late ones last. Dropped uncalled only if the process
     /// ends first.
     pub done: Done,

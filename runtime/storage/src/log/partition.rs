@@ -21,6 +21,8 @@ pub(crate) struct Partition {
     start_position: AtomicU64,
     end_position: AtomicU64,
     max_timestamp: AtomicI64,
+    /// At or behind the last marker that aborted something, -1 without one: where a reader need not look.
+    last_abort: AtomicI64,
     pub(crate) tail: Mutex<Tail>,
     /// Held through a pass of compaction, so that there is one at a time.
     pub(crate) compaction: Mutex<Option<Compacted>>,
@@ -79,6 +81,7 @@ impl Partition {
             start_position: AtomicU64::new(start_position),
             end_position: AtomicU64::new(end.position),
             max_timestamp: AtomicI64::new(end.max_timestamp),
+            last_abort: AtomicI64::new(last_abort(store, entry, end.offset)?),
             tail: Mutex::new(Tail::default()),
             compaction: Mutex::default(),
         })
@@ -153,8 +156,26 @@ impl Partition {
         self.epoch.store(epoch.0, Ordering::Release);
     }
 
+    pub(crate) fn last_abort(&self) -> Offset {
+        self.last_abort.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn aborted(&self, marker: Offset) {
+        self.last_abort.fetch_max(marker, Ordering::AcqRel);
+    }
+
     pub(crate) fn size_bytes(&self) -> u64 {
         let end = self.end_position.load(Ordering::Acquire);
         end.saturating_sub(self.start_position.load(Ordering::Acquire))
     }
+}
+
+/// Behind every marker, if any transaction was aborted at all: which one was the last does not matter.
+fn last_abort(
+    store: &dyn LogStore,
+    entry: PartitionEntry,
+    end: Offset,
+) -> Result<Offset, StoreError> {
+    let any = !store.aborted(entry.id, entry.log_start, 1)?.is_empty();
+    Ok(if any { end } else { -1 })
 }

@@ -108,6 +108,9 @@ impl Writer {
         let bytes = plan.placed.iter().map(|placed| placed.bytes.len()).sum();
         self.shared.counters.wrote(plan.placed.len(), bytes);
         for placed in plan.placed.drain(..) {
+            if let Some(aborted) = &placed.aborted {
+                placed.partition.aborted(aborted.last_offset);
+            }
             let stored = Stored {
                 row: placed.row,
                 batch: placed.bytes,

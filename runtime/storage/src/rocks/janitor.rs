@@ -18,7 +18,7 @@ use std::time::Duration;
 use rocksdb::{BottommostLevelCompaction, CompactOptions, DB};
 use tidegate_record::PartitionId;
 
-use super::options::{BATCHES, NOTES, ROWS};
+use super::options::{ABORTED, BATCHES, NOTES, ROWS};
 use super::{family, store_error};
 use crate::StoreError;
 use crate::keys::batch;
@@ -112,7 +112,7 @@ fn reclaim(db: &DB, ids: &BTreeSet<PartitionId>) -> Result<(), StoreError> {
 
 fn compact(db: &DB, first: PartitionId, last: PartitionId) -> Result<(), StoreError> {
     let (from, to) = (batch::encode(first, 0), batch::behind(last));
-    for name in [BATCHES, ROWS, NOTES] {
+    for name in [BATCHES, ROWS, NOTES, ABORTED] {
         let family = family(db, name)?;
         db.compact_range_cf_opt(family, Some(&from), Some(&to), &beside_automatic());
     }

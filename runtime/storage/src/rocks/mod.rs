@@ -23,7 +23,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
-use rocksdb::{DB, WriteBatch, WriteOptions};
+use rocksdb::{DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 use tidegate_record::{Offset, PartitionId};
 
 pub use self::bare::BareRocks;
@@ -31,9 +31,11 @@ pub use self::commands::RocksCommandLog;
 use self::cursor::Cursor;
 use self::janitor::Janitor;
 pub use self::options::RocksOptions;
-use self::options::{BATCHES, NOTES, PARTITIONS, ROWS};
-use crate::keys::{batch, cleaned, format, index_row, note, partition};
-use crate::{Change, IndexRow, LogStore, PartitionEntry, Placed, StoreError, Stored};
+use self::options::{ABORTED, BATCHES, NOTES, PARTITIONS, ROWS};
+use crate::keys::{aborted, batch, cleaned, format, index_row, note, partition};
+use crate::{
+    AbortedTransaction, Change, IndexRow, LogStore, PartitionEntry, Placed, StoreError, Stored,
+};
 
 /// A [`LogStore`] in one RocksDB directory. Dropping it closes the database.
 pub struct RocksLog {
@@ -105,6 +107,7 @@ impl RocksLog {
         batch.delete_range_cf(family(&self.db, BATCHES)?, from, to);
         batch.delete_range_cf(family(&self.db, ROWS)?, from, to);
         batch.delete_range_cf(family(&self.db, NOTES)?, from, to);
+        batch.delete_range_cf(family(&self.db, ABORTED)?, from, to);
         Ok(())
     }
 }
@@ -167,6 +170,10 @@ impl LogStore for RocksLog {
             if let Some(text) = write.note {
                 batch.put_cf(family(&self.db, NOTES)?, key, note::encode(text));
             }
+            if let Some(transaction) = &write.aborted {
+                let family = family(&self.db, ABORTED)?;
+                batch.put_cf(family, key, aborted::encode(transaction));
+            }
         }
         self.db.write(batch).map_err(store_error)
     }
@@ -227,6 +234,27 @@ impl LogStore for RocksLog {
         Ok(note.map(|note| (row.base_offset, note)))
     }
 
+    fn aborted(
+        &self,
+        id: PartitionId,
+        from: Offset,
+        limit: usize,
+    ) -> Result<Vec<AbortedTransaction>, StoreError> {
+        self.entry(id)?;
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(batch::behind(id));
+        let first = batch::encode(id, from);
+        let start = IteratorMode::From(&first, Direction::Forward);
+        let family = family(&self.db, ABORTED)?;
+        let mut found = Vec::new();
+        for item in self.db.iterator_cf_opt(family, options, start).take(limit) {
+            let (key, value) = item.map_err(store_error)?;
+            let (_, marker) = batch::decode(&key)?;
+            found.push(aborted::decode(marker, &value)?);
+        }
+        Ok(found)
+    }
+
     fn last_row(&self, id: PartitionId) -> Result<Option<IndexRow>, StoreError> {
         self.cursor(id)?.last()
     }
@@ -280,7 +308,7 @@ impl LogStore for RocksLog {
             return Err(StoreError::UnknownPartition(id));
         }
         let (batches, rows) = (family(&self.db, BATCHES)?, family(&self.db, ROWS)?);
-        let notes = family(&self.db, NOTES)?;
+        let (notes, aborted) = (family(&self.db, NOTES)?, family(&self.db, ABORTED)?);
         let mut write = WriteBatch::default();
         for change in changes {
             match change {
@@ -289,6 +317,7 @@ impl LogStore for RocksLog {
                     write.delete_cf(batches, key);
                     write.delete_cf(rows, key);
                     write.delete_cf(notes, key);
+                    write.delete_cf(aborted, key);
                 }
                 Change::Row(row) => {
                     let key = batch::encode(id, row.base_offset);
@@ -337,7 +366,7 @@ const ROOM_PER_NOTE: usize = batch::LEN + 13;
 
 fn read_table(db: &DB) -> Result<BTreeMap<PartitionId, PartitionEntry>, StoreError> {
     let mut table = BTreeMap::new();
-    for item in db.iterator_cf(family(db, PARTITIONS)?, rocksdb::IteratorMode::Start) {
+    for item in db.iterator_cf(family(db, PARTITIONS)?, IteratorMode::Start) {
         let (key, value) = item.map_err(store_error)?;
         let entry = partition::decode(&key, &value)?;
         table.insert(entry.id, entry);
@@ -386,7 +415,7 @@ mod tests {
 
     use super::*;
 
-    /// What a store held before there were notes: the same families but one.
+    /// What a store held before there were notes and transactions: the same families but two.
     #[test]
     fn a_store_from_before_notes_opens() {
         let dir = tempfile::tempdir().unwrap();
@@ -402,7 +431,9 @@ mod tests {
         let row = IndexRow::of(&placed, 0, 0, 0, i64::MIN);
         {
             let (database, mut families) = RocksOptions::default().build().unwrap();
-            families.retain(|family: &ColumnFamilyDescriptor| family.name() != NOTES);
+            families.retain(|family: &ColumnFamilyDescriptor| {
+                ![NOTES, ABORTED].contains(&family.name())
+            });
             let db = DB::open_cf_descriptors(&database, dir.path(), families).unwrap();
             check_format(&db).unwrap();
             let mut write = WriteBatch::default();
@@ -420,6 +451,7 @@ mod tests {
         let store = RocksLog::open(dir.path(), RocksOptions::default()).unwrap();
         assert_eq!(store.rows(entry.id, 0, 9).unwrap(), [row]);
         assert_eq!(store.note(entry.id, 0).unwrap(), None);
+        assert_eq!(store.aborted(entry.id, 0, 9).unwrap(), []);
         let note = Bytes::from_static(b"noted");
         let noted = Placed {
             id: entry.id,
@@ -430,6 +462,7 @@ mod tests {
             },
             bytes: placed.bytes(),
             note: Some(&note),
+            aborted: None,
         };
         store.write(&[noted]).unwrap();
         assert_eq!(store.note(entry.id, 1).unwrap(), Some((1, note)));

@@ -11,6 +11,7 @@ use crate::StoreError;
 pub(super) const BATCHES: &str = "batches";
 pub(super) const ROWS: &str = "rows";
 pub(super) const NOTES: &str = "notes";
+pub(super) const ABORTED: &str = "aborted";
 pub(super) const PARTITIONS: &str = "partitions";
 
 /// Smaller values stay in the tree: a blob costs a separate read.
@@ -54,6 +55,8 @@ impl RocksOptions {
             ColumnFamilyDescriptor::new(ROWS, self.rows(&cache)?),
             // A store from before there were notes gets the family when it is opened.
             ColumnFamilyDescriptor::new(NOTES, self.notes(&cache)?),
+            // So it does this one.
+            ColumnFamilyDescriptor::new(ABORTED, small(&cache)),
             ColumnFamilyDescriptor::new(PARTITIONS, small(&cache)),
             // Named although it holds one key: the largest write buffer of all is what RocksDB
             // wants to see free before it goes on after a full disk, and its own are large.

@@ -169,6 +169,7 @@ fn a_refused_append_takes_those_behind_it_in_its_lane_along() {
             lane: Some(lane.clone()),
             late: None,
             note: None,
+            aborts: None,
             done: Box::new(move |fate| sender.send(fate).unwrap()),
         };
         log.submit(sent).unwrap();
@@ -203,6 +204,7 @@ fn with_late(
             parts: Box::new(move |first| late(first.base_offset)),
         }),
         note: note.map(Into::into),
+        aborts: None,
         done: Box::new(move |fate| sender.send(fate).unwrap()),
     };
     assert!(append.size() >= 100 + note.map_or(0, str::len));
@@ -292,6 +294,7 @@ fn refused_and_taken_appends_of_one_group_do_not_touch_each_other() {
                 }),
             }),
             note: None,
+            aborts: None,
             done: Box::new(move |fate| sender.send(fate).unwrap()),
         })
         .unwrap();
@@ -330,6 +333,7 @@ fn a_note_has_a_bound() {
             lane: None,
             late: None,
             note: Some(vec![7; len].into()),
+            aborts: None,
             done: Box::new(move |fate| sender.send(fate).unwrap()),
         })
         .unwrap();
@@ -444,6 +448,7 @@ fn callbacks_come_in_the_order_of_submission() {
                 lane: None,
                 late: None,
                 note: None,
+                aborts: None,
                 done,
             })
             .unwrap();
@@ -508,6 +513,7 @@ fn a_full_queue_hands_the_append_back() {
             lane: None,
             late: None,
             note: None,
+            aborts: None,
             done,
         })
     };
@@ -548,6 +554,7 @@ fn nothing_is_acknowledged_after_a_failed_sync() {
         lane: None,
         late: None,
         note: None,
+        aborts: None,
         done: Box::new(|_| panic!("handed back, not answered")),
     };
     drop(log.submit(append).unwrap_err());
@@ -598,6 +605,7 @@ fn a_panicking_callback_stops_nobody_else() {
         lane: None,
         late: None,
         note: None,
+        aborts: None,
         done,
     })
     .unwrap();
@@ -622,6 +630,7 @@ fn closing_finishes_what_is_queued() {
             lane: None,
             late: None,
             note: None,
+            aborts: None,
             done,
         };
         assert!(log.submit(late).is_err());

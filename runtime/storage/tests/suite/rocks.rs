@@ -275,6 +275,7 @@ fn late_parts_and_notes_come_back_with_their_source_or_not_at_all() {
                     parts: Box::new(|first| Ok(vec![part(1, batch_at(&[first.base_offset], 700))])),
                 }),
                 note: Some("noted".into()),
+                aborts: None,
                 done: Box::new(move |fate| sender.send(fate.map(drop)).unwrap()),
             })
             .unwrap();

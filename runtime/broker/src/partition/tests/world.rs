@@ -13,8 +13,8 @@ use tidegate_record::{
     RecordParts,
 };
 use tidegate_storage::{
-    Change, IndexRow, Log, LogOptions, LogStore, MemoryLog, PartitionEntry, Placed, StoreError,
-    Stored,
+    AbortedTransaction, Change, IndexRow, Log, LogOptions, LogStore, MemoryLog, PartitionEntry,
+    Placed, StoreError, Stored,
 };
 use tokio::sync::oneshot;
 
@@ -165,7 +165,13 @@ impl World {
     }
 
     pub(crate) fn produce(&self, batch: &Batch, acks: Acks) -> ProduceOutcome {
-        self.outcome(self.partition("t", 0).produce(checked(batch), acks))
+        let partition = self.partition("t", 0);
+        let outcome = partition.produce(checked(batch), acks);
+        let header = batch.header();
+        if partition.asks(header.producer_id, header.producer_epoch) {
+            partition.confirm(header.producer_id, header.producer_epoch, Ok(()));
+        }
+        self.outcome(outcome)
     }
 
     /// Appends as it is, whatever it is.
@@ -185,6 +191,7 @@ impl World {
             lane: None,
             late: None,
             note: None,
+            aborts: None,
             done: Box::new(move |result| reply.send(result).expect("the test waits")),
         };
         self.log.submit(append).expect("the queue has room");
@@ -205,6 +212,7 @@ impl World {
             lane: None,
             late: None,
             note: None,
+            aborts: None,
             done: Box::new(move |_| reply.send(()).expect("the test waits")),
         };
         self.log.submit(append).expect("the queue has room");
@@ -222,6 +230,7 @@ impl World {
             lane: None,
             late: None,
             note: None,
+            aborts: None,
             done: Box::new(move |_| {
                 started.send(()).expect("the test waits");
                 // An error is the stall being dropped.
@@ -593,6 +602,15 @@ impl LogStore for GateStore {
 
     fn note(&self, id: PartitionId, offset: Offset) -> Result<Option<(Offset, Bytes)>, StoreError> {
         self.inner.note(id, offset)
+    }
+
+    fn aborted(
+        &self,
+        id: PartitionId,
+        from: Offset,
+        limit: usize,
+    ) -> Result<Vec<AbortedTransaction>, StoreError> {
+        self.inner.aborted(id, from, limit)
     }
 
     fn set_log_start(&self, id: PartitionId, start: Offset) -> Result<(), StoreError> {
