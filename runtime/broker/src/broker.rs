@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::partition::PartitionEnv;
 use crate::plugins::PluginService;
 use crate::topics::{TopicChains, Topics};
+use crate::transactions::Transactions;
 
 pub(crate) struct Broker {
     pub(crate) config: ServerConfig,
@@ -25,6 +26,7 @@ pub(crate) struct Broker {
     pub(crate) topics: Arc<Topics>,
     pub(crate) plugins: Arc<PluginService>,
     pub(crate) groups: Groups,
+    pub(crate) transactions: Transactions,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) fetch_sessions: FetchSessions,
     pub(crate) metrics: Arc<Metrics>,

@@ -40,6 +40,13 @@ static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         entry::<api::elect_leaders::ElectLeaders>(),
         entry::<api::alter_partition_reassignments::AlterPartitionReassignments>(),
         entry::<api::list_partition_reassignments::ListPartitionReassignments>(),
+        entry::<api::add_partitions_to_txn::AddPartitionsToTxn>(),
+        entry::<api::add_offsets_to_txn::AddOffsetsToTxn>(),
+        entry::<api::end_txn::EndTxn>(),
+        entry::<api::write_txn_markers::WriteTxnMarkers>(),
+        entry::<api::txn_offset_commit::TxnOffsetCommit>(),
+        entry::<api::describe_transactions::DescribeTransactions>(),
+        entry::<api::list_transactions::ListTransactions>(),
     ]
 });
 

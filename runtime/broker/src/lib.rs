@@ -20,7 +20,11 @@ mod plugins;
 mod server;
 mod tasks;
 mod topics;
+<<<<<<< HEAD
 mod transactional_produce;
+=======
+mod transactions;
+>>>>>>> cd4cbe9 (Transaction coordinator: state machine, host and APIs (work in progress))
 
 pub use config::{ConfigError, ServeOptions, ServerConfig};
 pub use server::{Running, StartError, start};

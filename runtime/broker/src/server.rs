@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::partition::PartitionEnv;
 use crate::plugins::PluginService;
 use crate::topics::Topics;
+use crate::transactions::Transactions;
 use crate::{admin, connection, tasks};
 
 /// Compiled plugins, below the data directory.
@@ -83,6 +84,8 @@ pub async fn start(mut config: ServerConfig) -> Result<Running, StartError> {
     broker.plugins.attach(&broker);
     broker.plugins.recover(&broker).await;
     broker.groups.load(&broker).await;
+    // After the groups: what was prepared goes on, and may end transactions that have offsets in them.
+    broker.transactions.load(&broker).await;
     broker
         .plugins
         .apply_declarations(&broker)
@@ -221,6 +224,7 @@ pub(crate) fn assemble(config: ServerConfig, stores: Stores) -> Result<Arc<Broke
     Ok(Arc::new(Broker {
         request_memory: Arc::new(Semaphore::new(memory.min(Semaphore::MAX_PERMITS))),
         groups: Groups::new(&config),
+        transactions: Transactions::new(&config),
         producer_ids: Default::default(),
         fetch_sessions: FetchSessions::new(config.max_fetch_sessions),
         metrics: Arc::new(Metrics::new()),

@@ -1,4 +1,5 @@
-//! What a broker does without being asked: retention, compaction, forgetting silent producers, group timers, storing what plugins log.
+//! What a broker does without being asked: retention, compaction, forgetting silent producers, timers of groups and
+//! transactions, storing what plugins log.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -34,7 +35,22 @@ pub(crate) fn spawn(
         broker.clone(),
         |broker| async move {
             broker.groups.tick();
+            broker.transactions.tick();
         },
+    ));
+    let check = Duration::from_millis(broker.config.transaction_abort_interval_ms);
+    tasks.spawn(every(
+        check,
+        stopping.clone(),
+        broker.clone(),
+        |broker| async move { broker.transactions.abort_timed_out() },
+    ));
+    let check = Duration::from_millis(broker.config.transaction_expiry_interval_ms);
+    tasks.spawn(every(
+        check,
+        stopping.clone(),
+        broker.clone(),
+        |broker| async move { broker.transactions.expire_ids() },
     ));
 }
 

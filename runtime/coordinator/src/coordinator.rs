@@ -26,6 +26,8 @@ pub struct Coordinator {
     /// (deadline, group), and each group's entry in it.
     timers: BTreeSet<(i64, String)>,
     timer_of: BTreeMap<String, i64>,
+    /// Groups that have, or had, offsets pending in a producer's open transaction.
+    transactions: BTreeMap<i64, BTreeSet<String>>,
     is_loaded: bool,
 }
 
@@ -37,6 +39,7 @@ impl Coordinator {
             out: Outbox::default(),
             timers: BTreeSet::new(),
             timer_of: BTreeMap::new(),
+            transactions: BTreeMap::new(),
             is_loaded: false,
         }
     }
@@ -88,11 +91,32 @@ impl Coordinator {
                 };
                 self.commit(token, group, &by, offsets, now_ms);
             }
-            Request::FetchOffsets { group, topics } => {
+            Request::CommitInTransaction {
+                group,
+                producer_id,
+                producer_epoch,
+                generation,
+                member_id,
+                group_instance_id,
+                offsets,
+            } => {
+                let by = Committer {
+                    member: &member_id,
+                    instance: group_instance_id.as_deref(),
+                    generation,
+                };
+                let producer = (producer_id, producer_epoch);
+                self.commit_in_transaction(token, group, &by, producer, offsets, now_ms);
+            }
+            Request::FetchOffsets {
+                group,
+                topics,
+                require_stable,
+            } => {
                 let group = self.groups.get(&group);
                 let found = match topics {
-                    Some(asked) => asked_offsets(group, asked),
-                    None => group.map(Group::all_offsets).unwrap_or_default(),
+                    Some(asked) => asked_offsets(group, asked, require_stable),
+                    None => group.map_or_else(Vec::new, |group| group.all_offsets(require_stable)),
                 };
                 self.out.reply(token, Reply::FetchOffsets(Ok(found)));
             }
@@ -150,6 +174,22 @@ impl Coordinator {
                 self.out
                     .reply(token, Reply::CommitOffsets(answers(offsets, ok)));
             }
+            Some(Pending::TransactionalCommit {
+                token,
+                group,
+                producer_id,
+                offsets,
+            }) => {
+                let stored = offsets.iter().any(|(_, _, entry)| entry.is_ok()) && ok;
+                self.with_group(&group, now_ms, |group, _| {
+                    group.transactional_commit_appended(producer_id, &offsets, ok);
+                });
+                if stored && self.groups.contains_key(&group) {
+                    self.in_transaction(producer_id, group);
+                }
+                self.out
+                    .reply(token, Reply::CommitOffsets(answers(offsets, ok)));
+            }
             Some(Pending::Delete { token, groups }) => self.deleted(token, groups, ok),
             Some(Pending::DeleteOffsets {
                 token,
@@ -193,6 +233,23 @@ impl Coordinator {
         self.out.take_effects()
     }
 
+    /// A marker ended the producer's transaction in this partition: its offsets count, or are forgotten. To be told in
+    /// the order of the log, with the outcomes of appends.
+    pub fn transaction_ended(&mut self, producer_id: i64, commit: bool, now_ms: i64) {
+        for name in self.transactions.remove(&producer_id).unwrap_or_default() {
+            // Sessions have not begun while loading, so nothing may look at timers.
+            if !self.is_loaded {
+                if let Some(group) = self.groups.get_mut(&name) {
+                    group.transaction_ended(producer_id, commit);
+                }
+                continue;
+            }
+            self.with_group(&name, now_ms, |group, _| {
+                group.transaction_ended(producer_id, commit);
+            });
+        }
+    }
+
     /// When `tick` has something to do next.
     pub fn next_deadline(&self) -> Option<i64> {
         self.timers.first().map(|(deadline, _)| *deadline)
@@ -218,6 +275,7 @@ impl Coordinator {
             let idle = group.phase == Phase::Empty
                 && group.invited.is_empty()
                 && group.committing.is_empty()
+                && group.transactional.is_empty()
                 && !group.deleting;
             let whole = idle && expired.len() == group.offsets.len() && {
                 !expired.is_empty() || now_ms.saturating_sub(group.state_ms) >= retention_ms
@@ -246,7 +304,9 @@ impl Coordinator {
         };
         for group in groups.values_mut() {
             let of_topic = |(name, _): &&(String, i32)| name == topic;
-            let gone: Vec<_> = group.offsets.keys().filter(of_topic).cloned().collect();
+            let pending = group.transactional.keys();
+            let known: BTreeSet<_> = group.offsets.keys().chain(pending).collect();
+            let gone: Vec<_> = known.into_iter().filter(of_topic).cloned().collect();
             if !gone.is_empty() {
                 group.drop_offsets(gone, false, &mut cx);
             }
@@ -271,10 +331,14 @@ impl Coordinator {
             } => {
                 let entry = self.groups.entry(group.clone());
                 let group = entry.or_insert_with(|| Group::new(group, 0));
+                let key = (topic, partition);
                 match value {
-                    Some(offset) => group.offsets.insert((topic, partition), offset),
-                    None => group.offsets.remove(&(topic, partition)),
-                };
+                    Some(offset) => {
+                        group.transactional.overtake(&key);
+                        group.offsets.insert(key, offset);
+                    }
+                    None => group.forget_offset(&key),
+                }
             }
             Record::Group { group, value } => {
                 let mut loaded = Group::new(group.clone(), 0);
@@ -283,11 +347,39 @@ impl Coordinator {
                 }
                 if let Some(known) = self.groups.remove(&group) {
                     loaded.offsets = known.offsets;
+                    loaded.transactional = known.transactional;
                 }
                 self.groups.insert(group, loaded);
             }
             Record::Unknown => {}
         }
+        Ok(())
+    }
+
+    /// As [`Coordinator::load`], for a record of a transactional batch of this producer. Its markers are told with
+    /// [`Coordinator::transaction_ended`].
+    pub fn load_in_transaction(
+        &mut self,
+        producer_id: i64,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), RecordError> {
+        let Record::Offset {
+            group,
+            topic,
+            partition,
+            value: Some(offset),
+        } = records::decode(key, value)?
+        else {
+            // Nothing else is written in transactions.
+            return Ok(());
+        };
+        let entry = self.groups.entry(group.clone());
+        let known = entry.or_insert_with(|| Group::new(group.clone(), 0));
+        known
+            .transactional
+            .put(producer_id, (topic, partition), offset);
+        self.in_transaction(producer_id, group);
         Ok(())
     }
 
@@ -393,6 +485,47 @@ impl Coordinator {
         });
     }
 
+    fn commit_in_transaction(
+        &mut self,
+        token: Token,
+        name: String,
+        by: &Committer<'_>,
+        producer: (i64, i16),
+        offsets: Vec<(String, i32, OffsetAndMetadata)>,
+        now_ms: i64,
+    ) {
+        let checked = match self.groups.get(&name) {
+            _ if name.is_empty() || name.len() > i16::MAX as usize => {
+                Err(GroupError::InvalidGroupId)
+            }
+            Some(group) => group.check_transactional_commit(by),
+            None if by.generation < 0 => Ok(()),
+            None => Err(GroupError::IllegalGeneration),
+        };
+        if let Err(error) = checked {
+            let refused = offsets
+                .into_iter()
+                .map(|(topic, p, _)| (topic, p, Err(error)));
+            self.out
+                .reply(token, Reply::CommitOffsets(refused.collect()));
+            return;
+        }
+        self.groups
+            .entry(name.clone())
+            .or_insert_with(|| Group::new(name.clone(), now_ms));
+        self.with_group(&name, now_ms, |group, cx| {
+            group.commit_in_transaction(token, producer, offsets, cx);
+        });
+    }
+
+    /// The group has an offset pending of this producer.
+    fn in_transaction(&mut self, producer_id: i64, group: String) {
+        self.transactions
+            .entry(producer_id)
+            .or_default()
+            .insert(group);
+    }
+
     fn delete_groups(&mut self, token: Token, names: Vec<String>) {
         let mut records = Vec::new();
         let mut results: Vec<(String, Result<(), GroupError>)> = Vec::new();
@@ -473,7 +606,7 @@ impl Coordinator {
                 group.deleting = false;
             }
             for key in offsets.iter().filter(|_| ok) {
-                group.offsets.remove(key);
+                group.forget_offset(key);
             }
         });
     }
@@ -587,7 +720,7 @@ fn refusal(request: Request, error: GroupError) -> Reply {
         Request::Sync(_) => Reply::Sync(Err(error)),
         Request::Heartbeat { .. } => Reply::Heartbeat(Err(error)),
         Request::Leave { .. } => Reply::Leave(Err(error)),
-        Request::CommitOffsets { offsets, .. } => {
+        Request::CommitOffsets { offsets, .. } | Request::CommitInTransaction { offsets, .. } => {
             let refused = offsets
                 .into_iter()
                 .map(|(topic, p, _)| (topic, p, Err(error)));

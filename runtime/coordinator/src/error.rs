@@ -35,6 +35,8 @@ pub enum GroupError {
     FencedInstanceId,
     #[error("the group is subscribed to the topic")]
     SubscribedToTopic,
+    #[error("an offset of an open transaction is in the way; the request may be retried")]
+    UnstableOffsetCommit,
 }
 
 impl GroupError {
@@ -57,6 +59,7 @@ impl GroupError {
             GroupError::GroupMaxSizeReached => 81,
             GroupError::FencedInstanceId => 82,
             GroupError::SubscribedToTopic => 86,
+            GroupError::UnstableOffsetCommit => 88,
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::error::GroupError;
 use crate::members::Member;
 use crate::records::{self, MemberRecord};
 use crate::request::{AppendId, GroupState, Joined, JoinedMember, OffsetAndMetadata, Synced};
+use crate::transactional::TransactionalOffsets;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
@@ -28,6 +29,8 @@ pub(crate) struct Group {
     /// The leader's assignment while its record is being appended.
     pub(crate) assigning: Option<(AppendId, BTreeMap<String, Bytes>)>,
     pub(crate) offsets: BTreeMap<(String, i32), OffsetAndMetadata>,
+    /// Offsets of open transactions.
+    pub(crate) transactional: TransactionalOffsets,
     /// Commits being appended, with how many per partition, so that a deletion covers them too.
     pub(crate) committing: BTreeMap<(String, i32), u32>,
     /// A deletion is being appended.
@@ -73,6 +76,7 @@ impl Group {
             sync_deadline_ms: None,
             assigning: None,
             offsets: BTreeMap::new(),
+            transactional: TransactionalOffsets::default(),
             committing: BTreeMap::new(),
             deleting: false,
             state_ms: now_ms,
@@ -96,6 +100,7 @@ impl Group {
             && self.members.is_empty()
             && self.invited.is_empty()
             && self.offsets.is_empty()
+            && self.transactional.is_empty()
             && self.committing.is_empty()
             && !self.deleting
     }

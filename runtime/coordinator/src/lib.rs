@@ -17,7 +17,11 @@
 //! the records lie in the log.
 //!
 //! Deliberately absent: clocks, randomness (member ids get their unique part from the host), the
-//! wire, transactions' pending offsets, and KIP-848 groups.
+//! wire, and KIP-848 groups.
+//!
+//! Offsets may be committed in a transaction (KIP-98, KIP-447): they are appended under the producer's id and seen when
+//! the host tells of the transaction's marker with [`Coordinator::transaction_ended`], in the order of the log.
+//! The transactions themselves are coordinated in [`transaction`].
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
@@ -34,13 +38,15 @@ pub mod records;
 mod request;
 mod subscription;
 mod sync;
+pub mod transaction;
+mod transactional;
 
 pub use coordinator::Coordinator;
 pub use error::GroupError;
 pub use request::{
-    AppendId, DeletedOffset, DescribedGroup, DescribedMember, Effect, GroupOptions, GroupState,
-    JoinRefusal, JoinRequest, Joined, JoinedMember, LeavingMember, LeftMember, ListedGroup,
-    OffsetAndMetadata, Reply, Request, SyncRequest, Synced, Token, TopicOffsets,
+    AppendId, DeletedOffset, DescribedGroup, DescribedMember, Effect, FoundOffset, GroupOptions,
+    GroupState, JoinRefusal, JoinRequest, Joined, JoinedMember, LeavingMember, LeftMember,
+    ListedGroup, OffsetAndMetadata, Reply, Request, SyncRequest, Synced, Token, TopicOffsets,
 };
 
 /// The partition of `__consumer_offsets` that holds a group: Java's `hashCode` of the name, made

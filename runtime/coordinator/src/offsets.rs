@@ -77,21 +77,28 @@ impl Group {
         for (topic, partition, entry) in entries {
             let Ok(offset) = entry else { continue };
             let key = (topic.clone(), *partition);
-            if let Some(count) = self.committing.get_mut(&key) {
-                *count -= 1;
-                if *count == 0 {
-                    self.committing.remove(&key);
-                }
-            }
+            self.committed(&key);
             if stored {
+                self.transactional.overtake(&key);
                 self.offsets.insert(key, offset.clone());
+            }
+        }
+    }
+
+    /// One append fewer holds an offset of this partition.
+    pub(crate) fn committed(&mut self, key: &(String, i32)) {
+        if let Some(count) = self.committing.get_mut(key) {
+            *count -= 1;
+            if *count == 0 {
+                self.committing.remove(key);
             }
         }
     }
 
     /// Tombstones for everything the log may hold of this group.
     pub(crate) fn tombstones(&self) -> Vec<(Bytes, Option<Bytes>)> {
-        let keys: BTreeSet<_> = self.offsets.keys().chain(self.committing.keys()).collect();
+        let mut keys: BTreeSet<_> = self.offsets.keys().chain(self.committing.keys()).collect();
+        keys.extend(self.transactional.keys());
         let offsets = keys
             .into_iter()
             .map(|(topic, partition)| offset_key(&self.name, topic, *partition));
@@ -129,7 +136,9 @@ impl Group {
         let partitions: Vec<DeletedOffset> = partitions.into_iter().map(judge).collect();
         let known = |topic: &str, partition: i32| {
             let key = (topic.to_owned(), partition);
-            self.offsets.contains_key(&key) || self.committing.contains_key(&key)
+            self.offsets.contains_key(&key)
+                || self.committing.contains_key(&key)
+                || self.transactional.contains(&key)
         };
         let records: Vec<_> = partitions
             .iter()
@@ -156,9 +165,15 @@ impl Group {
     pub(crate) fn offsets_deleted(&mut self, partitions: &[DeletedOffset], stored: bool) {
         for (topic, partition, result) in partitions {
             if stored && result.is_ok() {
-                self.offsets.remove(&(topic.clone(), *partition));
+                self.forget_offset(&(topic.clone(), *partition));
             }
         }
+    }
+
+    /// A tombstone is in the log.
+    pub(crate) fn forget_offset(&mut self, key: &(String, i32)) {
+        self.offsets.remove(key);
+        self.transactional.remove(key);
     }
 
     /// Offsets that nobody has used for the retention time, by Kafka's rule: counted from when the
@@ -172,6 +187,7 @@ impl Group {
         self.offsets
             .iter()
             .filter(|(key, _)| !self.committing.contains_key(*key))
+            .filter(|(key, _)| !self.transactional.contains(key))
             .filter(|(_, offset)| match offset.expire_timestamp {
                 Some(expires_ms) => now_ms >= expires_ms,
                 None if never_joined => over(offset.commit_timestamp),
@@ -223,7 +239,7 @@ pub(crate) fn answers(
         .collect()
 }
 
-fn check_offset(
+pub(crate) fn check_offset(
     topic: &str,
     offset: OffsetAndMetadata,
     metadata_max: usize,

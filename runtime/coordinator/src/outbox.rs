@@ -21,6 +21,13 @@ pub(crate) enum Pending {
         group: String,
         offsets: Vec<Commit>,
     },
+    /// Offsets of a transaction.
+    TransactionalCommit {
+        token: Token,
+        group: String,
+        producer_id: i64,
+        offsets: Vec<Commit>,
+    },
     Delete {
         token: Token,
         groups: Vec<(String, Result<(), GroupError>)>,
@@ -78,6 +85,23 @@ impl Outbox {
         self.appends.insert(id, pending);
         self.effects.push(Effect::Append { id, records });
         id
+    }
+
+    pub(crate) fn append_in_transaction(
+        &mut self,
+        (producer_id, producer_epoch): (i64, i16),
+        records: Vec<(Bytes, Option<Bytes>)>,
+        pending: Pending,
+    ) {
+        let id = self.next_append;
+        self.next_append += 1;
+        self.appends.insert(id, pending);
+        self.effects.push(Effect::AppendInTransaction {
+            id,
+            producer_id,
+            producer_epoch,
+            records,
+        });
     }
 
     pub(crate) fn take_pending(&mut self, id: AppendId) -> Option<Pending> {

@@ -59,10 +59,23 @@ pub enum Request {
         group_instance_id: Option<String>,
         offsets: Vec<(String, i32, OffsetAndMetadata)>,
     },
+    /// As `CommitOffsets`, seen when the producer's transaction is committed. The caller has made sure that the group's
+    /// partition is in that transaction.
+    CommitInTransaction {
+        group: String,
+        producer_id: i64,
+        producer_epoch: i16,
+        generation: i32,
+        member_id: String,
+        group_instance_id: Option<String>,
+        offsets: Vec<(String, i32, OffsetAndMetadata)>,
+    },
     /// `None` asks for all offsets of the group.
     FetchOffsets {
         group: String,
         topics: Option<Vec<(String, Vec<i32>)>>,
+        /// Refuse those that an open transaction may still change (KIP-447).
+        require_stable: bool,
     },
     Describe {
         group: String,
@@ -143,6 +156,13 @@ pub enum Effect {
         id: AppendId,
         records: Vec<(Bytes, Option<Bytes>)>,
     },
+    /// The same in a transactional batch of this producer.
+    AppendInTransaction {
+        id: AppendId,
+        producer_id: i64,
+        producer_epoch: i16,
+        records: Vec<(Bytes, Option<Bytes>)>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -154,7 +174,7 @@ pub enum Reply {
     Leave(Result<Vec<LeftMember>, GroupError>),
     /// One entry per entry of the request, in its order.
     CommitOffsets(Vec<(String, i32, Result<(), GroupError>)>),
-    /// `None`: nothing is committed there (offset -1 on the wire).
+    /// `None`: nothing is committed there (offset -1 on the wire). An inner error is one partition's.
     FetchOffsets(Result<TopicOffsets, GroupError>),
     /// `GroupIdNotFound` is state `Dead` without an error before version 6.
     Describe(Result<DescribedGroup, GroupError>),
@@ -167,8 +187,11 @@ pub enum Reply {
 /// A partition whose offset was to be forgotten, and whether it is.
 pub type DeletedOffset = (String, i32, Result<(), GroupError>);
 
-/// Offsets by topic, then partition; `None` where nothing is committed.
-pub type TopicOffsets = Vec<(String, Vec<(i32, Option<OffsetAndMetadata>)>)>;
+/// Offsets by topic, then partition.
+pub type TopicOffsets = Vec<(String, Vec<(i32, FoundOffset)>)>;
+
+/// What is committed for a partition, if anything is.
+pub type FoundOffset = Result<Option<OffsetAndMetadata>, GroupError>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joined {

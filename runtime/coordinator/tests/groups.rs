@@ -571,14 +571,15 @@ fn asked_offsets_come_in_the_order_asked() {
     let Reply::FetchOffsets(Ok(found)) = host.ask(Request::FetchOffsets {
         group: "g".into(),
         topics,
+        require_stable: true,
     }) else {
         panic!()
     };
     assert_eq!(
         found,
         [
-            ("u".to_owned(), vec![(1, None)]),
-            ("t".to_owned(), vec![(3, None), (0, Some(at(5)))])
+            ("u".to_owned(), vec![(1, Ok(None))]),
+            ("t".to_owned(), vec![(3, Ok(None)), (0, Ok(Some(at(5))))])
         ]
     );
 }

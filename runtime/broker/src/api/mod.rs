@@ -11,6 +11,8 @@ use tidegate_protocol::{DecodeBudget, Request, RequestHead};
 use crate::broker::Broker;
 use crate::connection::ConnectionContext;
 
+pub(crate) mod add_offsets_to_txn;
+pub(crate) mod add_partitions_to_txn;
 pub(crate) mod alias_configs;
 pub(crate) mod alter_configs;
 pub(crate) mod alter_partition_reassignments;
@@ -27,7 +29,9 @@ pub(crate) mod describe_configs;
 pub(crate) mod describe_groups;
 pub(crate) mod describe_log_dirs;
 pub(crate) mod describe_producers;
+pub(crate) mod describe_transactions;
 pub(crate) mod elect_leaders;
+pub(crate) mod end_txn;
 pub(crate) mod fetch;
 pub(crate) mod find_coordinator;
 pub(crate) mod heartbeat;
@@ -38,6 +42,7 @@ pub(crate) mod leave_group;
 pub(crate) mod list_groups;
 pub(crate) mod list_offsets;
 pub(crate) mod list_partition_reassignments;
+pub(crate) mod list_transactions;
 pub(crate) mod metadata;
 pub(crate) mod offset_commit;
 pub(crate) mod offset_delete;
@@ -46,6 +51,8 @@ pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
 pub(crate) mod sync_group;
 pub(crate) mod topic_admin;
+pub(crate) mod txn_offset_commit;
+pub(crate) mod write_txn_markers;
 
 /// A request that gets no answer: the connection is closed.
 #[derive(Debug, thiserror::Error)]

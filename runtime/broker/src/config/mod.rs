@@ -80,6 +80,15 @@ pub struct ServerConfig {
     pub offset_metadata_max_bytes: usize,
     pub offsets_retention_ms: i64,
 
+    pub transaction_topic_partitions: i32,
+    /// The longest timeout that a transactional producer may ask for.
+    pub transaction_max_timeout_ms: i32,
+    /// How often transactions that are open for too long are looked for.
+    pub transaction_abort_interval_ms: u64,
+    /// How often transactional ids that nobody uses are looked for.
+    pub transaction_expiry_interval_ms: u64,
+    pub transactional_id_expiration_ms: i64,
+
     pub tail_cache_bytes: usize,
     pub append_queue_bytes: usize,
     /// A write that nobody asked to sync is synced within this time.

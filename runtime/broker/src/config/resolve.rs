@@ -93,6 +93,13 @@ fn resolve(layers: Vec<Layer>, options: &ServeOptions) -> Result<ServerConfig, C
         group_max_size: values.number("group.max.size")?,
         offset_metadata_max_bytes: values.number("offset.metadata.max.bytes")?,
         offsets_retention_ms: values.number::<i64>("offsets.retention.minutes")? * 60_000,
+        transaction_topic_partitions: values.number("transaction.state.log.num.partitions")?,
+        transaction_max_timeout_ms: values.number("transaction.max.timeout.ms")?,
+        transaction_abort_interval_ms: values
+            .number("transaction.abort.timed.out.transaction.cleanup.interval.ms")?,
+        transaction_expiry_interval_ms: values
+            .number("transaction.remove.expired.transaction.cleanup.interval.ms")?,
+        transactional_id_expiration_ms: values.number("transactional.id.expiration.ms")?,
         tail_cache_bytes: values.number("tidegate.tail.cache.bytes")?,
         append_queue_bytes: values.number("tidegate.append.queue.bytes")?,
         lazy_sync_ms: values.number("tidegate.sync.lazy.ms")?,

@@ -15,6 +15,7 @@ mod open_transactions;
 mod producers;
 mod raw;
 mod read;
+mod replay;
 mod routes;
 mod stops;
 mod stored_form;
@@ -44,6 +45,7 @@ pub(crate) use self::consume::ChainResults;
 pub(crate) use self::explain::Step;
 pub(crate) use self::producers::KnownProducer;
 pub(crate) use self::read::{Cursor, Isolation, ReadFailure};
+pub(crate) use self::replay::Replayed;
 pub(crate) use self::transactions::Marker;
 
 /// What every partition of a broker shares.

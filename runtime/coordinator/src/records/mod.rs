@@ -4,9 +4,12 @@
 //! group's metadata (group). Other versions belong to features this coordinator does not have and
 //! are skipped. Values carry their own version; the newest non-flexible ones are written (offset 3,
 //! group 3), all older ones are read.
+//!
+//! `__transaction_state` has keys and values of its own, in [`transaction_log`].
 
 mod group_value;
 mod offset_value;
+pub mod transaction_log;
 mod wire;
 
 use bytes::Bytes;

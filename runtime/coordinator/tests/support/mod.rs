@@ -118,6 +118,7 @@ impl Host {
                     assert!(!records.is_empty());
                     self.in_flight.push_back((id, records));
                 }
+                Effect::AppendInTransaction { .. } => panic!("nobody began a transaction"),
             }
         }
         if self.prompt {
@@ -259,6 +260,7 @@ pub fn fetch_all(coordinator: &mut Coordinator, group: &str) -> BTreeMap<(String
     let request = Request::FetchOffsets {
         group: group.into(),
         topics: None,
+        require_stable: false,
     };
     let effects = coordinator.handle(u64::MAX, request, 0, "-");
     let [Effect::Reply(_, Reply::FetchOffsets(Ok(topics)))] = effects.as_slice() else {
@@ -267,7 +269,7 @@ pub fn fetch_all(coordinator: &mut Coordinator, group: &str) -> BTreeMap<(String
     let rows = topics.iter().flat_map(|(topic, partitions)| {
         partitions
             .iter()
-            .map(move |(p, offset)| ((topic.clone(), *p), offset.as_ref().unwrap().offset))
+            .map(move |(p, found)| ((topic.clone(), *p), found.clone().unwrap().unwrap().offset))
     });
     rows.collect()
 }

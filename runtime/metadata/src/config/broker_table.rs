@@ -171,8 +171,16 @@ static DEFS: &[BrokerConfigDef] = defs![
         "The sockets' send buffer in bytes; -1 leaves it to the system.";
     "tidegate.consume.gap", String, Some("auto"), Check::OneOf(&["auto", "marker", "before", "cursor"]), false,
         "How a fetch tells a consumer of offsets without records; auto goes by the client.";
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, Some("10000"), Check::AtLeast(1), false,
+        "How often transactions that are open for longer than their timeout are looked for and aborted, in milliseconds.";
+    "transaction.max.timeout.ms", Int, Some("900000"), Check::AtLeast(1), false,
+        "The longest timeout that a transactional producer may ask for, in milliseconds.";
+    "transaction.remove.expired.transaction.cleanup.interval.ms", Int, Some("3600000"), Check::AtLeast(1), false,
+        "How often transactional ids that nobody has used for transactional.id.expiration.ms are looked for, in milliseconds.";
     "transaction.state.log.min.isr", Int, Some("2"), Check::AtLeast(1), false,
         "min.insync.replicas of __transaction_state.";
+    "transaction.state.log.num.partitions", Int, Some("50"), Check::AtLeast(1), false,
+        "Partitions of __transaction_state, when it is created.";
     "transaction.state.log.replication.factor", Int, Some("3"), Check::AtLeast(1), false,
         "Replicas of __transaction_state; fewer when there are fewer brokers.";
     "transactional.id.expiration.ms", Int, Some("604800000"), Check::AtLeast(1), false,

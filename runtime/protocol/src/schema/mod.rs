@@ -7,6 +7,7 @@
 mod admin;
 mod data;
 mod groups;
+mod transactions;
 
 /// One API: the versions with a schema and the body's fields.
 pub(crate) struct Schema {
@@ -77,6 +78,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Schema> {
         .iter()
         .chain(groups::SCHEMAS)
         .chain(admin::SCHEMAS)
+        .chain(transactions::SCHEMAS)
 }
 
 const BOOL: Kind = Kind::Fixed(1);

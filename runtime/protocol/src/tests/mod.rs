@@ -77,6 +77,13 @@ const APIS: &[(i16, Reencode, Discard)] = apis![
     ListPartitionReassignmentsRequest,
     OffsetDeleteRequest,
     DescribeProducersRequest,
+    AddPartitionsToTxnRequest,
+    AddOffsetsToTxnRequest,
+    EndTxnRequest,
+    WriteTxnMarkersRequest,
+    TxnOffsetCommitRequest,
+    DescribeTransactionsRequest,
+    ListTransactionsRequest,
 ];
 
 #[test]

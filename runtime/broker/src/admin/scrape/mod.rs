@@ -21,6 +21,7 @@ use self::plugins::PluginSeries;
 use super::Refused;
 use crate::broker::Broker;
 use crate::topics::Topic;
+use crate::transactions::TransactionCounts;
 
 /// A scrape names at most so many topics, in the order of their names.
 const MAX_TOPICS: usize = 500;
@@ -49,6 +50,7 @@ struct Snapshot {
     partitions: usize,
     compilations: u64,
     cache_hits: u64,
+    transactions: TransactionCounts,
     by_topic: Vec<TopicRow>,
     plugins: PluginSeries,
 }
@@ -70,6 +72,7 @@ impl Snapshot {
             partitions: image.partition_count(),
             compilations: broker.plugins.engine().compilations(),
             cache_hits: broker.plugins.engine().cache_hits(),
+            transactions: broker.transactions.counts(),
             by_topic: image
                 .topics
                 .keys()
@@ -115,6 +118,16 @@ impl Collector for Snapshot {
             "partitions",
             "Partitions in the cluster",
             signed(self.partitions),
+        )?;
+        gauge(
+            "transactional_ids",
+            "Transactional ids that are remembered",
+            signed(self.transactions.ids),
+        )?;
+        gauge(
+            "transactions_ongoing",
+            "Transactions that are open",
+            signed(self.transactions.ongoing),
         )?;
         let mut counter = |name: &str, help: &str, value: u64| {
             let metric = ConstCounter::new(value);
