@@ -296,7 +296,7 @@ class Java:
 
     def __init__(self, broker):
         self.broker = broker
-        jars = ":".join(str(jar) for jar in environment.jars("4.1"))
+        jars = ":".join(str(jar) for jar in environment.jars("client-4.1"))
         program = pathlib.Path(__file__).with_name("TransactionsProgram.java")
         classes = broker.home / "classes"
         subprocess.run(["javac", "-d", str(classes), "-cp", jars, str(program)], check=True)

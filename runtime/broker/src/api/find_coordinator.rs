@@ -70,7 +70,7 @@ async fn find(broker: &Arc<Broker>, key_type: i8) -> Result<(StrBytes, i32), Not
         ErrorCode::CoordinatorNotAvailable,
         "the coordinator is not ready yet",
     );
-    match key_type {
+    let ready = match key_type {
         GROUP => broker.groups.ensure(broker).await.is_ok(),
         TRANSACTION => broker.transactions.ensure(broker).await.is_ok(),
         _ => {
@@ -79,9 +79,10 @@ async fn find(broker: &Arc<Broker>, key_type: i8) -> Result<(StrBytes, i32), Not
                 "this version of the broker coordinates consumer groups and transactions only",
             ));
         }
+    };
+    if !ready {
+        return Err(unavailable);
     }
-    .then_some(())
-    .ok_or(unavailable)?;
     let image = broker.image();
     let listener = image
         .brokers

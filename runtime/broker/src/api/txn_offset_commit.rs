@@ -86,7 +86,7 @@ async fn commit(
         .await
         .map_err(GroupError::code)?;
     let commit = Request::CommitInTransaction {
-        group: group.clone(),
+        group,
         producer_id: request.producer_id.0,
         producer_epoch: request.producer_epoch,
         generation: request.generation_id,
@@ -100,7 +100,7 @@ async fn commit(
         check(broker, request, partition, version).await?;
         let reply = broker
             .groups
-            .ask_before_marker(&group, commit.clone(), markers)
+            .ask_before_marker(partition, commit.clone(), markers)
             .await;
         match reply.map_err(GroupError::code)? {
             Some(Reply::CommitOffsets(committed)) => return Ok(committed),
