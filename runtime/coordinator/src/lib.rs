@@ -48,6 +48,7 @@ pub use request::{
     GroupState, JoinRefusal, JoinRequest, Joined, JoinedMember, LeavingMember, LeftMember,
     ListedGroup, OffsetAndMetadata, Reply, Request, SyncRequest, Synced, Token, TopicOffsets,
 };
+pub use transaction::TransactionError;
 
 /// The partition of `__consumer_offsets` that holds a group: Java's `hashCode` of the name, made
 /// positive, modulo the number of partitions.
