@@ -13,13 +13,17 @@ mod connection;
 mod dispatch;
 mod fetch_sessions;
 mod groups;
+mod live;
+mod loggers;
 mod metadata_log;
 mod metrics;
 mod partition;
 mod plugins;
+mod quotas;
 mod server;
 mod tasks;
 mod topics;
 
 pub use config::{ConfigError, ServeOptions, ServerConfig};
+pub use loggers::{LogLevel, Loggers, ROOT_LOGGER};
 pub use server::{Running, StartError, start};

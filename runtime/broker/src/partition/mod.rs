@@ -19,6 +19,7 @@ mod stops;
 mod stored_form;
 #[cfg(test)]
 mod tests;
+mod times;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
