@@ -34,11 +34,11 @@ INSTALL = {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"of {', '.join(NAMES)}, seed")
+    parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"of {', '.join(NAMES)}, quotas, seed")
     parser.add_argument("--bootstrap", help="a broker that runs already; the plugin checks are left out")
     options = parser.parse_args()
     rows = []
-    for client in options.clients or [*NAMES, *([] if options.bootstrap else ["seed"])]:
+    for client in options.clients or [*NAMES, *([] if options.bootstrap else ["quotas", "seed"])]:
         started = time.monotonic()
         counts = tested(client, options.bootstrap)
         rows.append((client, *counts, time.monotonic() - started))
@@ -56,6 +56,8 @@ def tested(client, bootstrap):
         return 0, 1
     if bootstrap:
         counts = scenario(client, ["--bootstrap", bootstrap])
+    elif client == "quotas":
+        counts = child([str(environment.CLIENTS / "quotas.py")])
     elif client == "seed":
         counts = child([str(environment.CLIENTS / "seed.py")])
     else:
