@@ -272,7 +272,7 @@ async fn records_out_of_their_time_are_refused_by_their_index() {
     let refused = async |client: &mut Client, name: &str, times: &[i64], codec| {
         let records: Vec<_> = times.iter().map(|time| (*time, &b"v"[..])).collect();
         let told = client.produce(name, batch(codec, &records)).await;
-        let indexes: Vec<i32> = told.record_errors.iter().map(|e| e.batch_index).collect();
+        let indexes: Vec<_> = told.record_errors.iter().map(|e| e.batch_index).collect();
         if told.error_code != 0 {
             assert_eq!(told.error_code, INVALID_TIMESTAMP);
             let message = told.error_message.unwrap_or_default();
@@ -284,18 +284,34 @@ async fn records_out_of_their_time_are_refused_by_their_index() {
         let mixed = [now, old, now, new];
         assert_eq!(refused(&mut client, "bound", &mixed, codec).await, [1, 3]);
         // No time at all is no wrong time.
-        assert_eq!(refused(&mut client, "bound", &[now, -1], codec).await, []);
-        assert_eq!(refused(&mut client, "default", &mixed, codec).await, []);
+        assert!(
+            refused(&mut client, "bound", &[now, -1], codec)
+                .await
+                .is_empty()
+        );
+        assert!(
+            refused(&mut client, "default", &mixed, codec)
+                .await
+                .is_empty()
+        );
         let far = [old, now + 7_200_000];
         assert_eq!(refused(&mut client, "default", &far, codec).await, [1]);
-        assert_eq!(refused(&mut client, "stamped", &mixed, codec).await, []);
+        assert!(
+            refused(&mut client, "stamped", &mixed, codec)
+                .await
+                .is_empty()
+        );
     }
     // The broker's default holds from now on.
     let name = "log.message.timestamp.after.max.ms";
     let day = "86400000";
     assert_eq!(client.alter(BROKER, "", name, Some(day)).await.0, 0);
     let far = [old, now + 7_200_000];
-    assert_eq!(refused(&mut client, "default", &far, Codec::None).await, []);
+    assert!(
+        refused(&mut client, "default", &far, Codec::None)
+            .await
+            .is_empty()
+    );
     client.running.stop().await;
 }
 

@@ -188,7 +188,7 @@ async fn quotas_are_set_described_and_removed() {
     }
     for version in 0..=1 {
         assert_eq!(client.described(version, &[], false).await.len(), 4);
-        assert_eq!(client.described(version, &[], true).await, []);
+        assert!(client.described(version, &[], true).await.is_empty());
     }
     let exact = [("user", 0, Some("alice"))];
     let limits = "producer_byte_rate=1000,request_percentage=12.5";
@@ -211,20 +211,23 @@ async fn quotas_are_set_described_and_removed() {
             "consumer_byte_rate=2000"
         )]
     );
+    let group: Entity<'_> = &[("group", Some("g"))];
+    let nowhere: Entity<'_> = &[("ip", Some("nowhere"))];
+    let nobody: Entity<'_> = &[];
     for (entity, key, limit) in [
         (alice, "no_such_key", 1.0),
         (alice, "producer_byte_rate", -1.0),
         (alice, "connection_creation_rate", 1.0),
-        (&[("group", Some("g"))], "producer_byte_rate", 1.0),
-        (&[("ip", Some("nowhere"))], "connection_creation_rate", 1.0),
-        (&[], "producer_byte_rate", 1.0),
+        (group, "producer_byte_rate", 1.0),
+        (nowhere, "connection_creation_rate", 1.0),
+        (nobody, "producer_byte_rate", 1.0),
     ] {
         let code = client.set(entity, key, Some(limit)).await;
         assert_eq!(code, INVALID_REQUEST, "{entity:?} {key}");
     }
     assert_eq!(client.set(alice, "producer_byte_rate", None).await, 0);
     assert_eq!(client.set(alice, "request_percentage", None).await, 0);
-    assert_eq!(client.described(1, &exact, true).await, []);
+    assert!(client.described(1, &exact, true).await.is_empty());
 
     // Only checked.
     let entries = vec![entry(alice, &[("producer_byte_rate", Some(1.0))])];
@@ -232,7 +235,7 @@ async fn quotas_are_set_described_and_removed() {
         .with_entries(entries)
         .with_validate_only(true);
     assert_eq!(client.call(1, &request).await.entries[0].error_code, 0);
-    assert_eq!(client.described(1, &exact, true).await, []);
+    assert!(client.described(1, &exact, true).await.is_empty());
     client.running.stop().await;
 }
 
@@ -316,23 +319,24 @@ async fn a_consumer_over_its_quota_gets_nothing_until_it_owes_nothing() {
     let mut client = Client::start_with(SHORT).await;
     client.create_topic("t").await;
     let mut free = Connection::open_as(&client.running, "free").await;
-    for _ in 0..40 {
-        produce(&mut free, "t", 2_000).await;
+    for _ in 0..20 {
+        produce(&mut free, "t", 8_000).await;
     }
     let user: Entity<'_> = &[("user", Some("ANONYMOUS")), ("client-id", Some("slow"))];
-    client.set(user, "consumer_byte_rate", Some(10_000.0)).await;
+    client.set(user, "consumer_byte_rate", Some(2_000.0)).await;
     let mut slow = Connection::open_as(&client.running, "slow").await;
-    let mut first = fetch(&mut slow, "t", 0).await;
-    // No fetch comes to more than the window, whatever its client asks for.
+    // No fetch comes to more than the window, whatever its client asks for, but for a larger first batch.
+    let first = fetch(&mut slow, "t", 0).await;
     assert!(
-        (1..=14_000).contains(&records(&first)),
+        (8_000..9_000).contains(&records(&first)),
         "{}",
         records(&first)
     );
-    if first.throttle_time_ms == 0 {
-        first = fetch(&mut slow, "t", 4).await;
-    }
-    assert!(first.throttle_time_ms > 0);
+    assert!(
+        (1_000..5_000).contains(&first.throttle_time_ms),
+        "{}",
+        first.throttle_time_ms
+    );
     // The same client by another connection: empty, with no session begun, and told how long.
     let mut other = Connection::open_as(&client.running, "slow").await;
     let nothing = fetch(&mut other, "t", 0).await;

@@ -45,18 +45,18 @@ pub(crate) fn start(format: LogFormat) -> Arc<dyn Loggers> {
     };
     let log = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&base))
-        .with_filter_reloading()
         .with_writer(std::io::stderr)
         // A log in a file or a journal is no place for colours.
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
     let reload: Reload = match format {
         LogFormat::Text => {
+            let log = log.with_filter_reloading();
             let handle = log.reload_handle();
             log.init();
             Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
         }
         LogFormat::Json => {
-            let log = log.json();
+            let log = log.json().with_filter_reloading();
             let handle = log.reload_handle();
             log.init();
             Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
