@@ -38,7 +38,7 @@ static DEFS: &[BrokerConfigDef] = defs![
     "auto.create.topics.enable", Boolean, Some("true"), Check::Any, false,
         "Whether asking about a topic, or producing to it, creates it.";
     "auto.leader.rebalance.enable", Boolean, Some("true"), Check::Any, false,
-        "Whether leadership returns to the preferred replicas by itself.";
+        "Accepted for Kafka's files; one broker leads everything.";
     "background.threads", Int, Some("10"), Check::AtLeast(1), true,
         "Accepted for Kafka's tools; background work here sizes itself.";
     "broker.id", Int, Some("-1"), Check::Any, false,
@@ -76,7 +76,7 @@ static DEFS: &[BrokerConfigDef] = defs![
     "group.min.session.timeout.ms", Int, Some("6000"), Check::AtLeast(1), false,
         "The shortest session timeout a group member may ask for, in milliseconds.";
     "inter.broker.listener.name", String, None, Check::Any, false,
-        "The listener brokers use among themselves.";
+        "Accepted for Kafka's files; one broker talks to no other.";
     "listeners", List, Some("PLAINTEXT://127.0.0.1:9092"), Check::Any, false,
         "The addresses the broker listens on.";
     "log.cleaner.backoff.ms", Long, Some("15000"), Check::AtLeast(1), false,
@@ -159,9 +159,9 @@ static DEFS: &[BrokerConfigDef] = defs![
         "The default of the topic config of the same name.";
     "node.id", Int, Some("1"), Check::AtLeast(0), false,
         "This broker's id.";
-    "num.io.threads", Int, Some("8"), Check::AtLeast(1), false,
+    "num.io.threads", Int, Some("8"), Check::AtLeast(1), true,
         "Accepted for Kafka's files; threads here follow the cores.";
-    "num.network.threads", Int, Some("3"), Check::AtLeast(1), false,
+    "num.network.threads", Int, Some("3"), Check::AtLeast(1), true,
         "Accepted for Kafka's files; threads here follow the cores.";
     "num.partitions", Int, Some("1"), Check::Between(1, 10000), false,
         "Partitions of a topic whose creator leaves the number open.";
@@ -186,7 +186,7 @@ static DEFS: &[BrokerConfigDef] = defs![
     "quota.window.size.seconds", Int, Some("1"), Check::Between(1, 86_400), false,
         "Seconds in one of quota.window.num windows.";
     "replica.lag.time.max.ms", Long, Some("30000"), Check::AtLeast(1), false,
-        "A follower not caught up for this long, in milliseconds, leaves the in-sync set.";
+        "Accepted for Kafka's files; one broker has no followers.";
     "socket.listen.backlog.size", Int, Some("1024"), Check::AtLeast(1), false,
         "Connections that may wait to be accepted; the system has a limit of its own.";
     "socket.receive.buffer.bytes", Int, Some("-1"), Check::AtLeast(-1), false,

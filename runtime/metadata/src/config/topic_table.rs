@@ -102,7 +102,7 @@ static DEFS: &[ConfigDef] = defs![
          Synonym { name: "log.retention.hours", scale: HOUR_MS }],
         "How long records are kept under cleanup.policy=delete, in milliseconds; -1 keeps them for ever.";
     "segment.bytes", Int, "1073741824", Check::AtLeast(14), [same("log.segment.bytes")],
-        "The grain, in bytes, in which retention and compaction work.";
+        "Accepted for Kafka's tools; this store has no segments: retention and compaction go by batch.";
     "segment.index.bytes", Int, "10485760", Check::AtLeast(4), [same("log.index.size.max.bytes")],
         "Accepted for Kafka's tools; this store has no index files.";
     "segment.jitter.ms", Long, "0", Check::AtLeast(0),
@@ -110,7 +110,7 @@ static DEFS: &[ConfigDef] = defs![
         "Accepted for Kafka's tools; this store does not roll segments.";
     "segment.ms", Long, "604800000", Check::AtLeast(1),
         [same("log.roll.ms"), Synonym { name: "log.roll.hours", scale: HOUR_MS }],
-        "The longest time, in milliseconds, before written data may be compacted or deleted.";
+        "Accepted for Kafka's tools; this store has no segments: what is written may be compacted or deleted as soon as the other configs say so.";
     "tidegate.compaction.rewrite.keys", Boolean, "false", Check::Any, [same("tidegate.compaction.rewrite.keys")],
         "Whether a transform that replaces keys may stand in the produce chain of a compacted topic: what is compacted is then what it made of the keys.";
     "tidegate.compaction.tombstones", String, "bypass", Check::OneOf(&["bypass", "filter"]), [same("tidegate.compaction.tombstones")],
