@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 
-use crate::api::{self, Entry, Refused, RequestContext, entry};
+use crate::api::{self, Answered, Entry, Refused, RequestContext, entry};
 use crate::broker::Broker;
 
 /// Every API but Produce, whose requests overlap and which the connection therefore handles itself.
@@ -22,6 +22,8 @@ static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         entry::<api::describe_configs::DescribeConfigs>(),
         entry::<api::alter_configs::AlterConfigs>(),
         entry::<api::incremental_alter_configs::IncrementalAlterConfigs>(),
+        entry::<api::describe_client_quotas::DescribeClientQuotas>(),
+        entry::<api::alter_client_quotas::AlterClientQuotas>(),
         entry::<api::describe_cluster::DescribeCluster>(),
         entry::<api::find_coordinator::FindCoordinator>(),
         entry::<api::join_group::JoinGroup>(),
@@ -73,7 +75,7 @@ pub(crate) async fn answer(
     broker: Arc<Broker>,
     context: RequestContext,
     body: Bytes,
-) -> Result<Bytes, Refused> {
+) -> Result<Answered, Refused> {
     let (key, version) = (context.head.api_key, context.head.api_version);
     let entry = ENTRIES
         .iter()

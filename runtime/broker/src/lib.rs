@@ -13,10 +13,13 @@ mod connection;
 mod dispatch;
 mod fetch_sessions;
 mod groups;
+mod live;
+mod loggers;
 mod metadata_log;
 mod metrics;
 mod partition;
 mod plugins;
+mod quotas;
 mod server;
 mod tasks;
 mod topics;
@@ -27,4 +30,5 @@ mod transactions;
 >>>>>>> cd4cbe9 (Transaction coordinator: state machine, host and APIs (work in progress))
 
 pub use config::{ConfigError, ServeOptions, ServerConfig};
+pub use loggers::{LogLevel, Loggers, ROOT_LOGGER};
 pub use server::{Running, StartError, start};

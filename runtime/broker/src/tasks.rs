@@ -78,8 +78,9 @@ async fn every<F: Future<Output = ()>>(
 async fn clean(broker: Arc<Broker>) {
     let done = tokio::task::spawn_blocking(move || {
         broker.groups.expire_offsets();
+        broker.quotas.forget_idle();
         let now = now_ms();
-        let silent_since = now.saturating_sub(broker.config.producer_id_expiration_ms);
+        let silent_since = now.saturating_sub(broker.live.load().producer_id_expiration_ms);
         for topic in broker.topics.all() {
             for partition in topic.partitions() {
                 partition.expire_producers(silent_since);

@@ -8,6 +8,7 @@ use crate::dlq::DlqCommand;
 use crate::group::GroupCommand;
 use crate::plugin::PluginCommand;
 use crate::produce::ProduceArgs;
+use crate::quota::QuotaCommand;
 use crate::serve::ServeArgs;
 use crate::topic::TopicCommand;
 
@@ -56,6 +57,9 @@ pub(crate) enum Command {
     /// Look at consumer groups.
     #[command(subcommand)]
     Group(GroupCommand),
+    /// Limit how much clients may use.
+    #[command(subcommand)]
+    Quota(QuotaCommand),
     Completions(CompletionsArgs),
     /// Compile one plugin for the broker that started this process.
     #[command(hide = true)]

@@ -7,11 +7,13 @@ mod completions;
 mod consume;
 mod dlq;
 mod group;
+mod log;
 mod offsets;
 mod output;
 mod plugin;
 mod produce;
 mod progress;
+mod quota;
 mod serve;
 mod topic;
 
@@ -49,6 +51,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Plugin(command) => plugin::run(command, global),
         Command::Dlq(command) => dlq::run(command, global),
         Command::Group(command) => group::run(command, global),
+        Command::Quota(command) => quota::run(command, global),
         Command::Completions(args) => completions::run(args),
         // `main` has served it: it says nothing to people.
         Command::CompilePlugin => Ok(()),

@@ -24,7 +24,7 @@ mod varint;
 
 pub use batch::{Batch, BatchError};
 pub use builder::{BatchBuilder, BuildError, Header, Producer, RecordParts};
-pub use compression::{Codec, CompressionError, compress, decompress};
+pub use compression::{Codec, Compression, CompressionError, compress, decompress};
 pub use edit::{RecordEditParts, rewrite};
 pub use header::{
     Attributes, BatchHeader, HEADER_LEN, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP, last_sequence,

@@ -33,8 +33,6 @@ const MAX_WAIT_MS: u64 = 60_000;
 /// Stored bytes one fetch may look at before it answers with what it has, so that a filter that matches nothing
 /// neither stalls its consumer nor starves others.
 const SCAN_BUDGET: usize = 64 << 20;
-/// Most bytes of records in one response, whatever the client says.
-const MAX_RESPONSE: usize = 64 << 20;
 
 impl KafkaApi for Fetch {
     const KEY: i16 = 1;
@@ -57,13 +55,21 @@ impl KafkaApi for Fetch {
             mode: broker.config.gap_mode(client_id),
             connection: context.connection.clone(),
         };
+        let client = context.client();
+        let owed = broker.quotas.fetch_owed(client);
+        if !owed.is_zero() {
+            context.throttle(owed);
+            return broker.fetch_sessions.nothing_yet(version, &request);
+        }
         let asked = match broker.fetch_sessions.open(version, &request) {
             Ok(asked) => asked,
             Err(code) => return FetchResponse::default().with_error_code(code.code()),
         };
-        let mut poll = Poll::new(broker, version, gaps, &request, &asked.topics);
+        let bounds = Bounds::of(broker, broker.quotas.fetch_window(client));
+        let mut poll = Poll::new(broker, version, gaps, bounds, (&request, &asked.topics));
         poll.run().await;
         poll.look_up_aborted().await;
+        context.throttle(broker.quotas.fetched(client, poll.used_bytes()));
         for slot in poll.slots() {
             broker
                 .metrics
@@ -79,12 +85,30 @@ struct Gaps {
     connection: Arc<ConnectionContext>,
 }
 
+/// How much one fetch may send and look at, whatever the client says.
+struct Bounds {
+    max_bytes: usize,
+    scan_bytes: usize,
+}
+
+impl Bounds {
+    /// A fetch never comes to more than its client's quota lets it save up, or one fetch would be throttled for long.
+    fn of(broker: &Broker, window: Option<usize>) -> Bounds {
+        let window = window.unwrap_or(usize::MAX);
+        Bounds {
+            max_bytes: broker.config.fetch_max_bytes.min(window),
+            scan_bytes: SCAN_BUDGET.min(window),
+        }
+    }
+}
+
 /// One fetch request while it is being answered.
 struct Poll {
     gaps: Gaps,
     isolation: Isolation,
     min_bytes: usize,
     max_bytes: usize,
+    scan_bytes: usize,
     deadline: Instant,
     topics: Vec<(FetchTopic, Vec<Slot>)>,
     wake: Arc<Notify>,
@@ -105,8 +129,8 @@ impl Poll {
         broker: &Broker,
         version: i16,
         gaps: Gaps,
-        request: &FetchRequest,
-        topics: &[FetchTopic],
+        bounds: Bounds,
+        (request, topics): (&FetchRequest, &[FetchTopic]),
     ) -> Poll {
         let wait = u64::from(request.max_wait_ms.max(0).unsigned_abs()).min(MAX_WAIT_MS);
         let isolation = match request.isolation_level {
@@ -138,7 +162,8 @@ impl Poll {
             gaps,
             isolation,
             min_bytes: bytes_of(request.min_bytes),
-            max_bytes: bytes_of(request.max_bytes).min(MAX_RESPONSE),
+            max_bytes: bytes_of(request.max_bytes).min(bounds.max_bytes),
+            scan_bytes: bounds.scan_bytes,
             deadline: Instant::now() + Duration::from_millis(wait),
             topics,
             wake: Arc::new(Notify::new()),
@@ -154,7 +179,10 @@ impl Poll {
             let scanned: usize = self.slots().map(|slot| slot.cursor.scanned_bytes).sum();
             let collected: usize = self.slots().map(|slot| slot.cursor.bytes).sum();
             let failed = self.slots().any(|slot| slot.partition.is_err());
-            if failed || collected >= self.min_bytes.min(self.max_bytes) || scanned >= SCAN_BUDGET {
+            if failed
+                || collected >= self.min_bytes.min(self.max_bytes)
+                || scanned >= self.scan_bytes
+            {
                 return;
             }
             if Instant::now() >= self.deadline {
@@ -242,6 +270,12 @@ impl Poll {
             })
             .collect();
         FetchResponse::default().with_responses(responses)
+    }
+
+    /// What counts under a quota: what was sent, and what was looked at for it (stream semantics, rule 15).
+    fn used_bytes(&self) -> usize {
+        let used = |slot: &Slot| slot.cursor.bytes.max(slot.cursor.scanned_bytes);
+        self.slots().map(used).sum()
     }
 
     fn slots(&self) -> impl Iterator<Item = &Slot> {

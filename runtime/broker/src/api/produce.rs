@@ -21,7 +21,7 @@ use tidegate_record::{CheckedBatch, ProduceError};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{Refused, RequestContext};
+use super::{Refused, RequestContext, throttle_ms};
 use crate::broker::Broker;
 use crate::partition::{Acks, ProduceFailure, ProduceOutcome};
 use crate::topics::Topic;
@@ -56,17 +56,25 @@ struct Sender {
     questions: Questions,
 }
 
-/// Admits every batch of the request before it returns; the future is the answer.
+type Answer = Pin<Box<dyn Future<Output = Result<Option<Bytes>, Refused>> + Send>>;
+
+/// Admits every batch of the request before it returns; the future is the answer, and the time is for how long the client
+/// is not read from.
 pub(crate) fn admit(
     broker: &Arc<Broker>,
     context: RequestContext,
     body: Bytes,
-) -> Pin<Box<dyn Future<Output = Result<Option<Bytes>, Refused>> + Send>> {
+) -> (Answer, Duration) {
+    let started = broker.quotas.counts_time().then(std::time::Instant::now);
     let version = context.head.api_version;
+    let bytes = body.len();
     let decoded = decode(version, body);
     let request = match decoded {
         Ok(request) => request,
-        Err(refused) => return Box::pin(std::future::ready(Err(refused))),
+        Err(refused) => {
+            let answer = std::future::ready(Err(refused));
+            return (Box::pin(answer), Duration::ZERO);
+        }
     };
     let timeout = Duration::from_millis(request.timeout_ms.max(0).unsigned_abs().into());
     let deadline = Instant::now() + timeout;
@@ -86,10 +94,18 @@ pub(crate) fn admit(
         }
         None => refuse_topics(version, request.topic_data),
     };
+    let client = context.client();
+    // As Kafka does it: the whole request counts, whatever becomes of its batches.
+    context.throttle(broker.quotas.produced(client, bytes));
+    if let Some(started) = started {
+        context.throttle(broker.quotas.worked(client, started.elapsed()));
+    }
+    let throttle = context.throttled();
     let correlation_id = context.head.correlation_id;
     let broker = broker.clone();
-    Box::pin(async move {
+    let answer = Box::pin(async move {
         let response = collect(&broker, version, deadline, outcomes).await;
+        let response = response.with_throttle_time_ms(throttle_ms(throttle));
         if raw_acks == 0 {
             return match first_error(&response) {
                 // There is no response to put the error in; a closed connection is how the client learns of it.
@@ -103,7 +119,8 @@ pub(crate) fn admit(
             correlation_id,
             &response,
         )?))
-    })
+    });
+    (answer, throttle)
 }
 
 fn decode(version: i16, body: Bytes) -> Result<ProduceRequest, Refused> {

@@ -42,14 +42,6 @@ static KEYS: &[OwnKey] = keys![
         "Listeners of these names are for Kafka's controllers and are not opened.";
     "listener.security.protocol.map", List, "", Check::Any,
         "What protocol each listener name means; only PLAINTEXT is served.";
-    "max.incremental.fetch.session.cache.slots", Int, "1000", Check::AtLeast(0),
-        "The most fetch sessions that are remembered; a client without one sends its whole list of partitions with each poll.";
-    "max.connections.per.ip", Int, "2147483647", Check::AtLeast(1),
-        "The most connections from one address at one time.";
-    "producer.id.expiration.ms", Int, "86400000", Check::AtLeast(1),
-        "How long the sequence state of an idle producer is kept, in milliseconds.";
-    "queued.max.request.bytes", Long, "-1", Check::AtLeast(-1),
-        "Bytes of request frames in memory at once, over all connections; -1 is 256 MiB or twice socket.request.max.bytes, whichever is more.";
     "tidegate.append.queue.bytes", Long, "67108864", Check::Between(1_048_576, 17_179_869_184),
         "Bytes of batches that may wait for the writer thread of a store.";
     "tidegate.consume.gap.clients", List, "", Check::Any,

@@ -15,8 +15,11 @@ mod resolve;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tidegate_plugin::{Compiler, Limits, PublicKey};
+
+use crate::loggers::Loggers;
 
 pub use self::address::HostPort;
 pub use self::gap::{ConsumeGap, GapChoice, GapMode};
@@ -62,9 +65,15 @@ pub struct ServerConfig {
     pub socket_request_max_bytes: usize,
     /// Bytes of request frames in memory at once, over all connections.
     pub queued_request_bytes: usize,
-    pub max_connections: usize,
-    pub max_connections_per_ip: usize,
+    /// `None` leaves it to the system, which lets it grow with the load.
+    pub socket_send_buffer_bytes: Option<u32>,
+    pub socket_receive_buffer_bytes: Option<u32>,
+    /// Connections that may wait to be accepted.
+    pub socket_backlog: u32,
+    /// The most bytes of records in one fetch response, but for a larger first batch.
+    pub fetch_max_bytes: usize,
     pub max_fetch_sessions: usize,
+    pub quota_windows: QuotaWindows,
     pub log_cleaner_enable: bool,
     pub log_cleaner_backoff_ms: u64,
     /// Memory for the keys of one pass of compaction.
@@ -95,7 +104,6 @@ pub struct ServerConfig {
     pub lazy_sync_ms: u64,
     /// Most bytes that one batch may decompress to.
     pub max_decoded_bytes: usize,
-    pub producer_id_expiration_ms: i64,
     pub log_retention_check_interval_ms: u64,
 
     pub plugin_engine: PluginEngineConfig,
@@ -109,8 +117,21 @@ pub struct ServerConfig {
     pub topics: BTreeMap<String, TopicDeclaration>,
     pub consume_gap: ConsumeGap,
 
+    /// The process's log, where its levels may be changed while it runs; set by whoever starts a broker.
+    pub loggers: Option<Arc<dyn Loggers>>,
+
     /// Sentences for the log: ignored keys, values that mean something else here.
     pub warnings: Vec<String>,
+}
+
+/// How long a client may save up what a quota allows: so many windows of so many seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotaWindows {
+    pub number: u32,
+    pub seconds: u32,
+    /// For creating and deleting partitions.
+    pub mutation_number: u32,
+    pub mutation_seconds: u32,
 }
 
 #[derive(Clone, Debug)]

@@ -12,8 +12,8 @@ use tidegate_plugin::{Compiler, KeyError, Limits, PublicKey};
 use super::file::{Layer, declaration, from_pairs, read};
 use super::keys::own_key;
 use super::{
-    ConfigError, ConsumeGap, GapChoice, HostPort, PluginEngineConfig, ServeOptions, ServerConfig,
-    TopicDeclaration,
+    ConfigError, ConsumeGap, GapChoice, HostPort, PluginEngineConfig, QuotaWindows, ServeOptions,
+    ServerConfig, TopicDeclaration,
 };
 
 const COMMAND_LINE: &str = "the command line";
@@ -78,9 +78,17 @@ fn resolve(layers: Vec<Layer>, options: &ServeOptions) -> Result<ServerConfig, C
         topic_defaults: values.broker_configs(),
         socket_request_max_bytes,
         queued_request_bytes: values.queued_request_bytes(socket_request_max_bytes)?,
-        max_connections: values.number("max.connections")?,
-        max_connections_per_ip: values.number("max.connections.per.ip")?,
+        socket_send_buffer_bytes: values.buffer("socket.send.buffer.bytes")?,
+        socket_receive_buffer_bytes: values.buffer("socket.receive.buffer.bytes")?,
+        socket_backlog: values.number("socket.listen.backlog.size")?,
+        fetch_max_bytes: values.number("fetch.max.bytes")?,
         max_fetch_sessions: values.number("max.incremental.fetch.session.cache.slots")?,
+        quota_windows: QuotaWindows {
+            number: values.number("quota.window.num")?,
+            seconds: values.number("quota.window.size.seconds")?,
+            mutation_number: values.number("controller.quota.window.num")?,
+            mutation_seconds: values.number("controller.quota.window.size.seconds")?,
+        },
         log_cleaner_enable: values.boolean("log.cleaner.enable"),
         log_cleaner_backoff_ms: values.number("log.cleaner.backoff.ms")?,
         log_cleaner_dedupe_bytes: values.number("log.cleaner.dedupe.buffer.size")?,
@@ -104,7 +112,6 @@ fn resolve(layers: Vec<Layer>, options: &ServeOptions) -> Result<ServerConfig, C
         append_queue_bytes: values.number("tidegate.append.queue.bytes")?,
         lazy_sync_ms: values.number("tidegate.sync.lazy.ms")?,
         max_decoded_bytes: values.number("tidegate.max.decoded.bytes")?,
-        producer_id_expiration_ms: values.number("producer.id.expiration.ms")?,
         log_retention_check_interval_ms: values.number("log.retention.check.interval.ms")?,
         plugin_engine: values.plugin_engine(options)?,
         trusted_keys: values.trusted_keys()?,
@@ -112,6 +119,7 @@ fn resolve(layers: Vec<Layer>, options: &ServeOptions) -> Result<ServerConfig, C
         plugins,
         topics: declarations(topics)?,
         consume_gap: values.consume_gap()?,
+        loggers: None,
         warnings: values.warnings,
     };
     Ok(config)
@@ -204,6 +212,12 @@ impl Values {
         value
             .parse()
             .map_err(|_| self.wrong(key, &value, "expected a number in range".to_owned()))
+    }
+
+    /// -1 leaves it to the system, and so does 0.
+    fn buffer(&self, key: &str) -> Result<Option<u32>, ConfigError> {
+        let bytes = self.number::<i32>(key)?;
+        Ok(u32::try_from(bytes).ok().filter(|bytes| *bytes > 0))
     }
 
     /// `check` has seen that it is true or false.

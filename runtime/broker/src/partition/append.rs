@@ -245,7 +245,9 @@ impl Partition {
                 ChainSlot::Ready(chain) => Some(chain.clone()),
                 ChainSlot::None => None,
             };
-            if chain.is_none() && !chain_run::needs_records(&self.topic, &queued.batch) {
+            if chain.is_none()
+                && !chain_run::needs_records(&self.topic, &queued.batch, queued.received_ms)
+            {
                 let batch = chain_run::stamped(&self.topic, queued.batch, queued.received_ms);
                 let batch = batch.into_batch();
                 let place = (self.index, queued.received_ms);

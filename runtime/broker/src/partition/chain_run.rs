@@ -18,7 +18,8 @@ use crate::topics::TopicSettings;
 use super::admission::Queued;
 use super::append::{ProduceFailure, RecordError};
 use super::routes::Source;
-use super::{PartitionEnv, dead_letters, facts, stored_form};
+use super::times::TimeBounds;
+use super::{PartitionEnv, dead_letters, facts, stored_form, times};
 
 /// Most records one batch may hold before a plugin sees it; the smallest record takes seven bytes.
 const MAX_RECORDS: usize = 10_000_000;
@@ -91,9 +92,12 @@ impl Drop for Settlement {
 }
 
 /// Whether a batch must be opened even without a chain.
-pub(super) fn needs_records(topic: &TopicSettings, batch: &CheckedBatch) -> bool {
+pub(super) fn needs_records(topic: &TopicSettings, batch: &CheckedBatch, now_ms: i64) -> bool {
     let config = topic.config();
-    config.cleanup_compact || stored_form::wanted_codec(&config, batch.batch()).is_some()
+    let bounds = TimeBounds::of(&config, now_ms);
+    config.cleanup_compact
+        || bounds.is_some_and(|bounds| bounds.in_doubt(batch.batch().header()))
+        || stored_form::wanted_codec(&config, batch.batch()).is_some()
 }
 
 /// Log append time is stamped before the chain, so that a plugin sees the time that will be stored.
@@ -121,6 +125,7 @@ pub(super) fn process(
         )
     })?;
     stored_form::check_keys(&config, &records)?;
+    times::check(TimeBounds::of(&config, now_ms), &records)?;
     let batch = checked.into_batch();
     let place = (index, now_ms);
     let Some(chain) = chain else {

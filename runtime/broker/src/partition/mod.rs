@@ -22,6 +22,7 @@ mod stored_form;
 #[cfg(test)]
 mod tests;
 mod transactions;
+mod times;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};

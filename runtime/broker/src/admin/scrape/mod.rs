@@ -52,6 +52,8 @@ struct Snapshot {
     cache_hits: u64,
     transactions: TransactionCounts,
     by_topic: Vec<TopicRow>,
+    /// By the key of a quota, how many clients are counted under it.
+    quota_clients: Vec<(&'static str, usize)>,
     plugins: PluginSeries,
 }
 
@@ -80,6 +82,7 @@ impl Snapshot {
                 .take(MAX_TOPICS)
                 .map(|topic| TopicRow::of(&topic))
                 .collect(),
+            quota_clients: broker.quotas.counted().collect(),
             plugins: PluginSeries::of(broker),
         }
     }
@@ -144,6 +147,7 @@ impl Collector for Snapshot {
             self.cache_hits,
         )?;
         self.topic_gauges(&mut encoder)?;
+        self.quota_gauges(&mut encoder)?;
         self.plugins.encode(&mut encoder)
     }
 }
@@ -171,6 +175,19 @@ impl Snapshot {
             None,
             |row| row.offsets,
         )
+    }
+}
+
+impl Snapshot {
+    fn quota_gauges(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Clients that owe something or have not saved up all that they may";
+        let mut family =
+            encoder.encode_descriptor("quota_clients", help, None, MetricType::Gauge)?;
+        for (quota, clients) in &self.quota_clients {
+            let labels = [("quota", *quota)];
+            ConstGauge::new(signed(*clients)).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 }
 
