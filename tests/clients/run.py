@@ -34,11 +34,11 @@ INSTALL = {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"of {', '.join(NAMES)}, seed")
+    parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"of {', '.join(NAMES)}, seed, kip848")
     parser.add_argument("--bootstrap", help="a broker that runs already; the plugin checks are left out")
     options = parser.parse_args()
     rows = []
-    for client in options.clients or [*NAMES, *([] if options.bootstrap else ["seed"])]:
+    for client in options.clients or [*NAMES, *([] if options.bootstrap else ["seed", "kip848"])]:
         started = time.monotonic()
         counts = tested(client, options.bootstrap)
         rows.append((client, *counts, time.monotonic() - started))
@@ -58,6 +58,8 @@ def tested(client, bootstrap):
         counts = scenario(client, ["--bootstrap", bootstrap])
     elif client == "seed":
         counts = child([str(environment.CLIENTS / "seed.py")])
+    elif client == "kip848":
+        counts = child([str(environment.CLIENTS / "groups_kip848.py")])
     else:
         with report.case("broker started, served and stopped cleanly"):
             with Broker(client) as broker:

@@ -14,8 +14,10 @@ mod properties;
 mod resolve;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use tidegate_coordinator::{Assignor, MigrationPolicy};
 use tidegate_plugin::{Compiler, Limits, PublicKey};
 
 pub use self::address::HostPort;
@@ -77,6 +79,7 @@ pub struct ServerConfig {
     pub group_min_session_timeout_ms: i64,
     pub group_max_session_timeout_ms: i64,
     pub group_max_size: usize,
+    pub consumer_groups: ConsumerGroupConfig,
     pub offset_metadata_max_bytes: usize,
     pub offsets_retention_ms: i64,
 
@@ -102,6 +105,18 @@ pub struct ServerConfig {
 
     /// Sentences for the log: ignored keys, values that mean something else here.
     pub warnings: Vec<String>,
+}
+
+/// `group.consumer.*`: groups whose coordinator assigns (KIP-848).
+#[derive(Clone, Debug)]
+pub struct ConsumerGroupConfig {
+    pub session_timeout_ms: i32,
+    pub session_timeout_range_ms: RangeInclusive<i32>,
+    pub heartbeat_interval_ms: i32,
+    pub heartbeat_interval_range_ms: RangeInclusive<i32>,
+    pub max_size: usize,
+    pub assignors: Vec<Assignor>,
+    pub migration: MigrationPolicy,
 }
 
 #[derive(Clone, Debug)]

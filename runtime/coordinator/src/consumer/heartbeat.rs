@@ -341,12 +341,16 @@ impl ConsumerGroup {
         if is_new || member.about != before.about {
             records.push(member.about_record(name));
         }
+        let new_regex = member.regex() != before.regex();
         let mut bump = self.epoch == 0
-            || member.about.subscribed_names != before.about.subscribed_names
-            || member.regex() != before.regex();
+            || new_regex
+            || member.about.subscribed_names != before.about.subscribed_names;
         self.put(member);
-        self.drop_unused_regexes(name, records);
-        bump |= self.refresh_regexes(name, cx.topics, cx.now_ms, records);
+        // Both walk all members, so only where something may have changed.
+        if new_regex || self.regexes_version != cx.topics.version {
+            self.drop_unused_regexes(name, records);
+            bump |= self.refresh_regexes(name, cx.topics, cx.now_ms, records);
+        }
         self.refresh_epoch(name, bump, cx.topics, records);
         self.refresh_target(name, cx.topics, &cx.options.consumer.assignors, records);
         self.reconcile(name, &id, owned, cx.now_ms, records);
