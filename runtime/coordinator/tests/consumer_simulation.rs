@@ -636,7 +636,7 @@ fn spread(members: &[(String, Partitions)]) -> Vec<(String, Bytes)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn consumers_of_both_protocols_share_a_group(steps in proptest::collection::vec(steps(), 1..200)) {

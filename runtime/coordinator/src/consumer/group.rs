@@ -18,7 +18,7 @@ pub(crate) struct ConsumerGroup {
     pub(crate) statics: BTreeMap<String, String>,
     pub(crate) targets: BTreeMap<String, Partitions>,
     /// Which member holds a partition: has it assigned, or has not let go of it yet.
-    owners: BTreeMap<TopicId, BTreeMap<i32, String>>,
+    pub(super) owners: BTreeMap<TopicId, BTreeMap<i32, String>>,
     pub(crate) regexes: BTreeMap<String, ResolvedRegex>,
     /// The topics last looked at, and last matched against the regexes; 0 before the first look.
     pub(crate) topics_version: i64,
