@@ -32,7 +32,7 @@ INSTALL = {
     "transactions": lambda: environment.jars("client-4.1"),
 }
 # Programs of their own, which start their brokers themselves.
-ALONE = ("seed", "quotas", "transactions")
+ALONE = ("seed", "quotas", "transactions", "groups_kip848")
 
 
 def main():

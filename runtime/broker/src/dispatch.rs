@@ -36,6 +36,8 @@ static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         entry::<api::list_groups::ListGroups>(),
         entry::<api::delete_groups::DeleteGroups>(),
         entry::<api::offset_delete::OffsetDelete>(),
+        entry::<api::consumer_group_heartbeat::ConsumerGroupHeartbeat>(),
+        entry::<api::consumer_group_describe::ConsumerGroupDescribe>(),
         entry::<api::offset_for_leader_epoch::OffsetForLeaderEpoch>(),
         entry::<api::describe_log_dirs::DescribeLogDirs>(),
         entry::<api::describe_producers::DescribeProducers>(),

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tidegate_coordinator::{
-    AppendId, Coordinator, DescribedGroup, Effect, GroupError, GroupOptions, ListedGroup, Reply,
-    Request, Token, partition_for_group,
+    AppendId, ConsumerOptions, ConsumerTimeouts, Coordinator, DescribedGroup, Effect, GroupError,
+    GroupOptions, ListedGroup, Reply, Request, Token, Topics, partition_for_group,
 };
 use tidegate_metadata::Command;
 use tidegate_record::{BatchBuilder, Codec, NO_SEQUENCE, Producer, RecordParts};
@@ -20,7 +20,7 @@ use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 
 use crate::broker::Broker;
 use crate::clock::now_ms;
-use crate::config::ServerConfig;
+use crate::config::{ConsumerGroupConfig, ServerConfig};
 use crate::partition::{Marker, Partition, ProduceOutcome, Replayed};
 
 /// Kafka's own name and format, so that tools that read it work.
@@ -31,7 +31,11 @@ pub(crate) struct Groups {
     /// One for each partition of the offsets topic; empty until the topic is there.
     shards: ArcSwap<Vec<Arc<Shard>>>,
     creating: AsyncMutex<()>,
+    /// The image's topics as groups see them, made anew when the image has others.
+    topics: Mutex<(Arc<ImageTopics>, Arc<Topics>)>,
 }
+
+type ImageTopics = BTreeMap<String, Arc<tidegate_metadata::Topic>>;
 
 struct Shard {
     partition: Arc<Partition>,
@@ -69,7 +73,9 @@ impl Groups {
                 offset_metadata_max: config.offset_metadata_max_bytes,
                 max_group_size: config.group_max_size,
                 offsets_retention_ms: config.offsets_retention_ms,
+                consumer: consumer_options(&config.consumer_groups),
             },
+            topics: Mutex::default(),
             shards: ArcSwap::default(),
             creating: AsyncMutex::new(()),
         }
@@ -103,10 +109,9 @@ impl Groups {
     ) -> Result<Reply, GroupError> {
         let index = self.partition_of(broker, group).await?;
         let shard = self.shard(index);
-        shard
-            .ok_or(GroupError::CoordinatorNotAvailable)?
-            .ask(request)
-            .await
+        let shard = shard.ok_or(GroupError::CoordinatorNotAvailable)?;
+        shard.know(&self.topics(broker));
+        shard.ask(request).await
     }
 
     /// The partition of the offsets topic that holds a group.
@@ -165,6 +170,22 @@ impl Groups {
     fn shard(&self, index: i32) -> Option<Arc<Shard>> {
         let index = usize::try_from(index).ok()?;
         self.shards.load().get(index).cloned()
+    }
+
+    /// The cluster's topics as groups see them.
+    fn topics(&self, broker: &Broker) -> Arc<Topics> {
+        let mut known = self.topics.lock().unwrap_or_else(|e| e.into_inner());
+        // Read under the lock, so that versions follow the images.
+        let image = broker.image();
+        if !Arc::ptr_eq(&known.0, &image.topics) {
+            let topics = image.topics.values().map(|topic| {
+                let partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+                (topic.name.clone(), topic.id, partitions)
+            });
+            let topics = Topics::new(known.1.version + 1, topics);
+            *known = (image.topics.clone(), Arc::new(topics));
+        }
+        known.1.clone()
     }
 
     /// Groups of every coordinator that pass the filters.
@@ -261,6 +282,19 @@ impl Groups {
             true => Err(GroupError::CoordinatorNotAvailable),
             false => Ok(shards),
         }
+    }
+}
+
+fn consumer_options(config: &ConsumerGroupConfig) -> ConsumerOptions {
+    ConsumerOptions {
+        timeouts: ConsumerTimeouts {
+            session_timeout_ms: config.session_timeout_ms,
+            heartbeat_interval_ms: config.heartbeat_interval_ms,
+        },
+        timeouts_of: BTreeMap::new(),
+        max_size: config.max_size,
+        assignors: config.assignors.clone(),
+        migration: config.migration,
     }
 }
 
@@ -373,6 +407,14 @@ impl Shard {
     fn hand_over(&self, under_way: UnderWay) {
         if self.under_way.send(under_way).is_err() {
             tracing::error!("the group coordinator's task has ended");
+        }
+    }
+
+    /// Another request may have brought newer topics here.
+    fn know(&self, topics: &Arc<Topics>) {
+        let coordinator = &mut self.lock().coordinator;
+        if coordinator.topics_version() < topics.version {
+            coordinator.set_topics(topics.clone());
         }
     }
 

@@ -23,11 +23,8 @@ mod quotas;
 mod server;
 mod tasks;
 mod topics;
-<<<<<<< HEAD
 mod transactional_produce;
-=======
 mod transactions;
->>>>>>> cd4cbe9 (Transaction coordinator: state machine, host and APIs (work in progress))
 
 pub use config::{ConfigError, ServeOptions, ServerConfig};
 pub use loggers::{LogLevel, Loggers, ROOT_LOGGER};

@@ -1,7 +1,9 @@
 //! All groups of one partition: requests in, effects out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use crate::consumer::{BeatRefusal, ConsumerHeartbeat, Topics, check_fields, not_stored};
 use crate::error::GroupError;
 use crate::group::{Group, Phase};
 use crate::join::refuse_join;
@@ -10,8 +12,8 @@ use crate::outbox::{Context, Outbox, Pending};
 use crate::query::asked_offsets;
 use crate::records::{self, Record, RecordError};
 use crate::request::{
-    AppendId, Effect, GroupOptions, JoinRequest, LeavingMember, OffsetAndMetadata, Reply, Request,
-    SyncRequest, Token,
+    AppendId, ConsumerTimeouts, Effect, GroupOptions, JoinRequest, LeavingMember,
+    OffsetAndMetadata, Reply, Request, SyncRequest, Token,
 };
 
 /// The groups of one `__consumer_offsets` partition.
@@ -22,6 +24,7 @@ use crate::request::{
 pub struct Coordinator {
     options: GroupOptions,
     groups: BTreeMap<String, Group>,
+    topics: Arc<Topics>,
     out: Outbox,
     /// (deadline, group), and each group's entry in it.
     timers: BTreeSet<(i64, String)>,
@@ -36,12 +39,28 @@ impl Coordinator {
         Coordinator {
             options,
             groups: BTreeMap::new(),
+            topics: Arc::default(),
             out: Outbox::default(),
             timers: BTreeSet::new(),
             timer_of: BTreeMap::new(),
             transactions: BTreeMap::new(),
             is_loaded: false,
         }
+    }
+
+    /// The cluster's topics from now on; consumer groups follow with their members' next heartbeats.
+    pub fn set_topics(&mut self, topics: Arc<Topics>) {
+        self.topics = topics;
+    }
+
+    /// The version of the topics that were set last.
+    pub fn topics_version(&self) -> i64 {
+        self.topics.version
+    }
+
+    /// Timeouts of consumer groups that have their own.
+    pub fn set_timeouts(&mut self, timeouts_of: BTreeMap<String, ConsumerTimeouts>) {
+        self.options.consumer.timeouts_of = timeouts_of;
     }
 
     /// Takes a request in. `fresh_member_id` is unique for each call (a UUID); a new member's id is
@@ -82,9 +101,11 @@ impl Coordinator {
                 generation,
                 member_id,
                 group_instance_id,
+                knows_epochs,
                 offsets,
             } => {
                 let by = Committer {
+                    knows_epochs,
                     member: &member_id,
                     instance: group_instance_id.as_deref(),
                     generation,
@@ -101,6 +122,8 @@ impl Coordinator {
                 offsets,
             } => {
                 let by = Committer {
+                    // Every version of TxnOffsetCommit that names a member may name one of a consumer group.
+                    knows_epochs: true,
                     member: &member_id,
                     instance: group_instance_id.as_deref(),
                     generation,
@@ -110,20 +133,35 @@ impl Coordinator {
             }
             Request::FetchOffsets {
                 group,
+                member_id,
+                member_epoch,
                 topics,
                 require_stable,
             } => {
                 let group = self.groups.get(&group);
-                let found = match topics {
+                let consumer = group.and_then(|group| group.consumer.as_ref());
+                let allowed = consumer.map(|c| c.check_fetch(member_id.as_deref(), member_epoch));
+                let found = allowed.unwrap_or(Ok(())).map(|()| match topics {
                     Some(asked) => asked_offsets(group, asked, require_stable),
                     None => group.map_or_else(Vec::new, |group| group.all_offsets(require_stable)),
-                };
-                self.out.reply(token, Reply::FetchOffsets(Ok(found)));
+                });
+                self.out.reply(token, Reply::FetchOffsets(found));
+            }
+            Request::ConsumerHeartbeat(beat) => {
+                self.consumer_heartbeat(token, beat, fresh_member_id, now_ms);
             }
             Request::Describe { group } => {
-                let described = self.groups.get(&group).map(Group::describe);
-                let reply = described.ok_or(GroupError::GroupIdNotFound);
+                let classic = self.groups.get(&group).filter(|g| g.consumer.is_none());
+                let reply = classic
+                    .map(Group::describe)
+                    .ok_or(GroupError::GroupIdNotFound);
                 self.out.reply(token, Reply::Describe(reply));
+            }
+            Request::DescribeConsumer { group } => {
+                let described =
+                    self.with_group(&group, now_ms, |group, cx| group.describe_consumer(cx));
+                let reply = described.unwrap_or_else(|| Err(no_group(&group)));
+                self.out.reply(token, Reply::DescribeConsumer(reply));
             }
             Request::List {
                 states_filter,
@@ -162,6 +200,20 @@ impl Coordinator {
                     })
                 };
                 self.out.reply(token, Reply::Join(reply));
+            }
+            Some(Pending::Consumer {
+                group,
+                replies,
+                tombstones,
+            }) => {
+                let told = self.with_group(&group, now_ms, |group, cx| {
+                    group.settled(id, tombstones, ok, cx)
+                });
+                let told = told.unwrap_or(ok);
+                for (token, reply) in replies {
+                    let reply = if told { reply } else { not_stored(reply) };
+                    self.out.reply(token, reply);
+                }
             }
             Some(Pending::Commit {
                 token,
@@ -262,23 +314,27 @@ impl Coordinator {
             groups,
             out,
             options,
+            topics,
             ..
         } = self;
         let retention_ms = options.offsets_retention_ms;
         let mut cx = Context {
             out,
             options,
+            topics,
             now_ms,
         };
         for group in groups.values_mut() {
             let expired = group.expired_offsets(retention_ms, now_ms);
-            let idle = group.phase == Phase::Empty
+            let idle = group.is_empty()
                 && group.invited.is_empty()
                 && group.committing.is_empty()
                 && group.transactional.is_empty()
                 && !group.deleting;
             let whole = idle && expired.len() == group.offsets.len() && {
-                !expired.is_empty() || now_ms.saturating_sub(group.state_ms) >= retention_ms
+                !expired.is_empty()
+                    || group.consumer.is_some()
+                    || now_ms.saturating_sub(group.state_ms) >= retention_ms
             };
             if whole || !expired.is_empty() {
                 // Holds joins and commits off until the tombstones are stored.
@@ -295,11 +351,13 @@ impl Coordinator {
             groups,
             out,
             options,
+            topics,
             ..
         } = self;
         let mut cx = Context {
             out,
             options,
+            topics,
             now_ms,
         };
         for group in groups.values_mut() {
@@ -342,16 +400,27 @@ impl Coordinator {
             }
             Record::Group { group, value } => {
                 let mut loaded = Group::new(group.clone(), 0);
+                let ended = value.is_none();
                 if let Some(metadata) = value {
                     loaded.restore(metadata);
                 }
                 if let Some(known) = self.groups.remove(&group) {
                     loaded.offsets = known.offsets;
                     loaded.transactional = known.transactional;
+                    // The end of a classic group says nothing of a consumer group of its name.
+                    loaded.consumer = known.consumer.filter(|_| ended);
                 }
                 self.groups.insert(group, loaded);
             }
             Record::Unknown => {}
+            consumer => {
+                if let Some(name) = consumer.group() {
+                    let name = name.to_owned();
+                    let entry = self.groups.entry(name.clone());
+                    let group = entry.or_insert_with(|| Group::new(name, 0));
+                    group.load_consumer(consumer);
+                }
+            }
         }
         Ok(())
     }
@@ -392,6 +461,9 @@ impl Coordinator {
                 for member in group.members.values_mut() {
                     member.seen(cx.now_ms);
                 }
+                if let Some(consumer) = &mut group.consumer {
+                    consumer.loaded(&group.name, &cx.options.consumer, cx.now_ms);
+                }
             });
         }
     }
@@ -419,6 +491,7 @@ impl Coordinator {
             let mut cx = Context {
                 out: &mut self.out,
                 options: &self.options,
+                topics: &self.topics,
                 now_ms,
             };
             return refuse_join(token, error, request.member_id, &mut cx);
@@ -428,6 +501,33 @@ impl Coordinator {
             .or_insert_with(|| Group::new(name.clone(), now_ms));
         self.with_group(&name, now_ms, |group, cx| {
             group.join(token, request, unique, cx)
+        });
+    }
+
+    fn consumer_heartbeat(
+        &mut self,
+        token: Token,
+        beat: ConsumerHeartbeat,
+        unique: &str,
+        now_ms: i64,
+    ) {
+        let name = beat.group.clone();
+        let checked = check_fields(&beat, &self.options.consumer).and_then(|()| {
+            match beat.epoch != 0 && !self.groups.contains_key(&name) {
+                true => Err(no_group(&name)),
+                false => Ok(()),
+            }
+        });
+        if let Err(refusal) = checked {
+            self.out
+                .reply(token, Reply::ConsumerHeartbeat(Err(refusal)));
+            return;
+        }
+        self.groups
+            .entry(name.clone())
+            .or_insert_with(|| Group::new(name.clone(), now_ms));
+        self.with_group(&name, now_ms, |group, cx| {
+            group.consumer_heartbeat(token, beat, unique, cx);
         });
     }
 
@@ -443,15 +543,18 @@ impl Coordinator {
     fn leave(&mut self, token: Token, group: &str, members: Vec<LeavingMember>, now_ms: i64) {
         let left = self.with_group(group, now_ms, |group, cx| {
             if group.deleting {
-                return Err(GroupError::CoordinatorNotAvailable);
+                return Some(Err(GroupError::CoordinatorNotAvailable));
             }
-            Ok(members
-                .into_iter()
-                .map(|member| group.leave(member, cx))
-                .collect())
+            if group.consumer.is_some() {
+                group.leave_consumer_members(token, members, cx);
+                return None;
+            }
+            let left = members.into_iter();
+            Some(Ok(left.map(|member| group.leave(member, cx)).collect()))
         });
-        let reply = left.unwrap_or(Err(GroupError::UnknownMemberId));
-        self.out.reply(token, Reply::Leave(reply));
+        if let Some(reply) = left.unwrap_or(Some(Err(GroupError::UnknownMemberId))) {
+            self.out.reply(token, Reply::Leave(reply));
+        }
     }
 
     fn commit(
@@ -534,7 +637,7 @@ impl Coordinator {
                 None => Err(GroupError::GroupIdNotFound),
                 // Also one that is named twice in the request.
                 Some(group) if group.deleting => Err(GroupError::GroupIdNotFound),
-                Some(group) if group.phase != Phase::Empty => Err(GroupError::NonEmptyGroup),
+                Some(group) if !group.is_empty() => Err(GroupError::NonEmptyGroup),
                 Some(group) => {
                     group.deleting = true;
                     records.extend(group.tombstones());
@@ -629,6 +732,7 @@ impl Coordinator {
         let mut cx = Context {
             out: &mut self.out,
             options: &self.options,
+            topics: &self.topics,
             now_ms,
         };
         let result = work(group, &mut cx);
@@ -710,6 +814,13 @@ fn check_join_fields(request: &JoinRequest, options: &GroupOptions) -> Result<()
     }
 }
 
+fn no_group(name: &str) -> BeatRefusal {
+    BeatRefusal {
+        error: GroupError::GroupIdNotFound,
+        message: format!("Group {name} not found."),
+    }
+}
+
 /// The reply that refuses a request as a whole.
 fn refusal(request: Request, error: GroupError) -> Reply {
     match request {
@@ -729,6 +840,8 @@ fn refusal(request: Request, error: GroupError) -> Reply {
         Request::FetchOffsets { .. } => Reply::FetchOffsets(Err(error)),
         Request::DeleteOffsets { .. } => Reply::DeleteOffsets(Err(error)),
         Request::Describe { .. } => Reply::Describe(Err(error)),
+        Request::ConsumerHeartbeat(_) => Reply::ConsumerHeartbeat(Err(error.into())),
+        Request::DescribeConsumer { .. } => Reply::DescribeConsumer(Err(error.into())),
         Request::List { .. } => Reply::List(Err(error)),
         Request::DeleteGroups { groups } => Reply::DeleteGroups(
             groups

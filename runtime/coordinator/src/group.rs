@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use crate::consumer::{ConsumerGroup, LogState};
 use crate::error::GroupError;
 use crate::members::Member;
 use crate::records::{self, MemberRecord};
@@ -37,6 +38,9 @@ pub(crate) struct Group {
     pub(crate) deleting: bool,
     /// When the state last changed.
     pub(crate) state_ms: i64,
+    /// Set: the coordinator assigns (KIP-848), and of the fields above only name and offsets mean something.
+    pub(crate) consumer: Option<Box<ConsumerGroup>>,
+    pub(crate) log: LogState,
 }
 
 /// The states of a group; `Dead` is not one of them, since a dead group is gone.
@@ -80,10 +84,15 @@ impl Group {
             committing: BTreeMap::new(),
             deleting: false,
             state_ms: now_ms,
+            consumer: None,
+            log: LogState::default(),
         }
     }
 
     pub(crate) fn state(&self) -> GroupState {
+        if let Some(consumer) = self.consumer.as_ref().filter(|_| !self.deleting) {
+            return consumer.state();
+        }
         match self.phase {
             _ if self.deleting => GroupState::Dead,
             Phase::Empty => GroupState::Empty,
@@ -93,9 +102,19 @@ impl Group {
         }
     }
 
+    /// Whether it has no members.
+    pub(crate) fn is_empty(&self) -> bool {
+        match &self.consumer {
+            Some(consumer) => consumer.members.is_empty(),
+            None => self.phase == Phase::Empty,
+        }
+    }
+
     /// Nothing would be lost if the group were forgotten.
     pub(crate) fn is_vacant(&self) -> bool {
         self.phase == Phase::Empty
+            && self.consumer.is_none()
+            && !self.has_doomed()
             && self.generation == 0
             && self.members.is_empty()
             && self.invited.is_empty()
@@ -262,6 +281,9 @@ impl Group {
 
     /// When the group next needs a tick.
     pub(crate) fn deadline_ms(&self) -> Option<i64> {
+        if let Some(consumer) = &self.consumer {
+            return consumer.deadline_ms();
+        }
         let members = self.members.values().filter_map(Member::expires_ms);
         let preparing = match self.phase {
             Phase::Preparing { deadline_ms, .. } => Some(deadline_ms),

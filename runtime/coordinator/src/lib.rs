@@ -2,8 +2,8 @@
 //!
 //! A [`Coordinator`] holds all groups of one `__consumer_offsets` partition and speaks Kafka's classic
 //! group protocol (KIP-62 timeouts, KIP-134 initial delay, KIP-345 static members, KIP-394 known
-//! member ids, KIP-559 protocol checks, KIP-814 skipped assignments). The host hands in requests and
-//! the time; what comes back are [`Effect`]s: replies to requests, possibly of others and much
+//! member ids, KIP-559 protocol checks, KIP-814 skipped assignments), and the one in which the
+//! coordinator assigns (KIP-848, in [`consumer`]). The host hands in requests, topics and the time; what comes back are [`Effect`]s: replies to requests, possibly of others and much
 //! later, and records to append.
 //!
 //! Promises:
@@ -25,6 +25,7 @@
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
+mod consumer;
 mod coordinator;
 mod error;
 mod group;
@@ -41,12 +42,17 @@ mod sync;
 pub mod transaction;
 mod transactional;
 
+pub use consumer::{
+    Assignor, BeatRefusal, Beaten, ConsumerHeartbeat, DescribedConsumerGroup,
+    DescribedConsumerMember, NamedPartitions, Partitions, TopicId, Topics,
+};
 pub use coordinator::Coordinator;
 pub use error::GroupError;
 pub use request::{
-    AppendId, DeletedOffset, DescribedGroup, DescribedMember, Effect, FoundOffset, GroupOptions,
-    GroupState, JoinRefusal, JoinRequest, Joined, JoinedMember, LeavingMember, LeftMember,
-    ListedGroup, OffsetAndMetadata, Reply, Request, SyncRequest, Synced, Token, TopicOffsets,
+    AppendId, ConsumerOptions, ConsumerTimeouts, DeletedOffset, DescribedGroup, DescribedMember,
+    Effect, FoundOffset, GroupOptions, GroupState, JoinRefusal, JoinRequest, Joined, JoinedMember,
+    LeavingMember, LeftMember, ListedGroup, MigrationPolicy, OffsetAndMetadata, Reply, Request,
+    SyncRequest, Synced, Token, TopicOffsets,
 };
 pub use transaction::TransactionError;
 

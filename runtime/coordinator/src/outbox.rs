@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use crate::consumer::Topics;
 use crate::error::GroupError;
 use crate::request::{
     AppendId, DeletedOffset, Effect, GroupOptions, Joined, OffsetAndMetadata, Reply, Token,
@@ -42,6 +43,12 @@ pub(crate) enum Pending {
         group: String,
         offsets: Vec<(String, i32)>,
         whole_group: bool,
+    },
+    /// Records of a consumer group, what is told once they are stored, and the keys that they delete.
+    Consumer {
+        group: String,
+        replies: Vec<(Token, Reply)>,
+        tombstones: Vec<Bytes>,
     },
     /// Nothing waits; a loss is made good by the group's next record.
     Nothing,
@@ -104,6 +111,23 @@ impl Outbox {
         });
     }
 
+    /// The name that the next append will have.
+    pub(crate) fn next_append(&self) -> AppendId {
+        self.next_append
+    }
+
+    pub(crate) fn is_pending(&self, id: AppendId) -> bool {
+        self.appends.contains_key(&id)
+    }
+
+    /// Holds an answer back until an append of a consumer group is stored.
+    pub(crate) fn attach(&mut self, id: AppendId, token: Token, reply: Reply) {
+        match self.appends.get_mut(&id) {
+            Some(Pending::Consumer { replies, .. }) => replies.push((token, reply)),
+            _ => self.reply(token, reply),
+        }
+    }
+
     pub(crate) fn take_pending(&mut self, id: AppendId) -> Option<Pending> {
         self.appends.remove(&id)
     }
@@ -117,5 +141,6 @@ impl Outbox {
 pub(crate) struct Context<'a> {
     pub(crate) out: &'a mut Outbox,
     pub(crate) options: &'a GroupOptions,
+    pub(crate) topics: &'a Topics,
     pub(crate) now_ms: i64,
 }

@@ -3,8 +3,9 @@
 use crate::error::GroupError;
 use crate::group::{Group, Phase};
 use crate::request::{DescribedGroup, DescribedMember, FoundOffset, ListedGroup, TopicOffsets};
+use crate::subscription::CONSUMER;
 
-const GROUP_TYPE: &str = "classic";
+const CLASSIC: &str = "classic";
 
 impl Group {
     pub(crate) fn describe(&self) -> DescribedGroup {
@@ -44,11 +45,16 @@ impl Group {
                     .iter()
                     .any(|wanted| wanted.eq_ignore_ascii_case(name))
         };
-        (passes(states, state.as_str()) && passes(types, GROUP_TYPE)).then(|| ListedGroup {
+        // Both are called "consumer": the type of the group, and what its members are.
+        let (group_type, protocol_type) = match self.consumer {
+            Some(_) => (CONSUMER, Some(CONSUMER.to_owned())),
+            None => (CLASSIC, self.protocol_type.clone()),
+        };
+        (passes(states, state.as_str()) && passes(types, group_type)).then(|| ListedGroup {
             group: self.name.clone(),
-            protocol_type: self.protocol_type.clone().unwrap_or_default(),
+            protocol_type: protocol_type.unwrap_or_default(),
             state,
-            group_type: GROUP_TYPE,
+            group_type,
         })
     }
 

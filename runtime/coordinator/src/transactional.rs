@@ -103,6 +103,9 @@ impl Group {
         if self.deleting {
             return Err(GroupError::CoordinatorNotAvailable);
         }
+        if let Some(consumer) = &self.consumer {
+            return consumer.check_commit(by);
+        }
         if by.generation < 0 && self.phase == Phase::Empty {
             return Ok(());
         }

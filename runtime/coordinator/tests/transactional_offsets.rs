@@ -85,6 +85,7 @@ impl World {
             },
             None => Request::CommitOffsets {
                 group,
+                knows_epochs: true,
                 generation: -1,
                 member_id,
                 group_instance_id: None,
@@ -148,6 +149,8 @@ impl World {
     fn stable(&mut self, partition: i32) -> Result<Option<i64>, GroupError> {
         let token = self.send(Request::FetchOffsets {
             group: "g".into(),
+            member_id: None,
+            member_epoch: -1,
             topics: Some(vec![("t".into(), vec![partition])]),
             require_stable: true,
         });

@@ -25,6 +25,8 @@ pub(crate) mod alter_partition_reassignments;
 pub(crate) mod api_versions;
 pub(crate) mod config_changes;
 pub(crate) mod configs;
+pub(crate) mod consumer_group_describe;
+pub(crate) mod consumer_group_heartbeat;
 pub(crate) mod create_partitions;
 pub(crate) mod create_topics;
 pub(crate) mod delete_groups;

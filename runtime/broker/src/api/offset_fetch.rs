@@ -43,7 +43,8 @@ impl KafkaApi for OffsetFetch {
                     .map(|t| (t.name.to_string(), t.partition_indexes))
                     .collect()
             });
-            let found = fetch(broker, &request.group_id, wanted.clone(), stable).await;
+            let asks = Asks::default();
+            let found = fetch(broker, &request.group_id, asks, wanted.clone(), stable).await;
             return one_group(version, wanted, found);
         }
         let mut groups = Vec::with_capacity(request.groups.len());
@@ -54,22 +55,44 @@ impl KafkaApi for OffsetFetch {
                     .map(|t| (t.name.to_string(), t.partition_indexes))
                     .collect()
             });
-            let found = fetch(broker, &group.group_id, wanted, stable).await;
+            let asks = Asks {
+                member_id: group.member_id.map(|id| id.to_string()),
+                member_epoch: group.member_epoch,
+            };
+            let found = fetch(broker, &group.group_id, asks, wanted, stable).await;
             groups.push(group_response(group.group_id, found));
         }
         OffsetFetchResponse::default().with_groups(groups)
     }
 }
 
+/// The member of a consumer group that asks, from version 9 on (KIP-848).
+struct Asks {
+    member_id: Option<String>,
+    member_epoch: i32,
+}
+
+impl Default for Asks {
+    fn default() -> Asks {
+        Asks {
+            member_id: None,
+            member_epoch: -1,
+        }
+    }
+}
+
 async fn fetch(
     broker: &Arc<Broker>,
     group: &GroupId,
+    asks: Asks,
     topics: Wanted,
     require_stable: bool,
 ) -> Result<Found, GroupError> {
     let group = group.to_string();
     let request = Request::FetchOffsets {
         group: group.clone(),
+        member_id: asks.member_id,
+        member_epoch: asks.member_epoch,
         topics,
         require_stable,
     };

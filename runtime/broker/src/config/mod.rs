@@ -14,9 +14,11 @@ mod properties;
 mod resolve;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tidegate_coordinator::{Assignor, MigrationPolicy};
 use tidegate_plugin::{Compiler, Limits, PublicKey};
 
 use crate::loggers::Loggers;
@@ -86,6 +88,7 @@ pub struct ServerConfig {
     pub group_min_session_timeout_ms: i64,
     pub group_max_session_timeout_ms: i64,
     pub group_max_size: usize,
+    pub consumer_groups: ConsumerGroupConfig,
     pub offset_metadata_max_bytes: usize,
     pub offsets_retention_ms: i64,
 
@@ -132,6 +135,18 @@ pub struct QuotaWindows {
     /// For creating and deleting partitions.
     pub mutation_number: u32,
     pub mutation_seconds: u32,
+}
+
+/// `group.consumer.*`: groups whose coordinator assigns (KIP-848).
+#[derive(Clone, Debug)]
+pub struct ConsumerGroupConfig {
+    pub session_timeout_ms: i32,
+    pub session_timeout_range_ms: RangeInclusive<i32>,
+    pub heartbeat_interval_ms: i32,
+    pub heartbeat_interval_range_ms: RangeInclusive<i32>,
+    pub max_size: usize,
+    pub assignors: Vec<Assignor>,
+    pub migration: MigrationPolicy,
 }
 
 #[derive(Clone, Debug)]

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use tidegate_coordinator::{Assignor, MigrationPolicy};
 use tidegate_metadata::config::{broker_defs, validate_static_broker_config};
 use tidegate_metadata::validate_topic_name;
 use tidegate_plugin::{Compiler, KeyError, Limits, PublicKey};
@@ -12,8 +14,8 @@ use tidegate_plugin::{Compiler, KeyError, Limits, PublicKey};
 use super::file::{Layer, declaration, from_pairs, read};
 use super::keys::own_key;
 use super::{
-    ConfigError, ConsumeGap, GapChoice, HostPort, PluginEngineConfig, QuotaWindows, ServeOptions,
-    ServerConfig, TopicDeclaration,
+    ConfigError, ConsumeGap, ConsumerGroupConfig, GapChoice, HostPort, PluginEngineConfig,
+    QuotaWindows, ServeOptions, ServerConfig, TopicDeclaration,
 };
 
 const COMMAND_LINE: &str = "the command line";
@@ -99,6 +101,7 @@ fn resolve(layers: Vec<Layer>, options: &ServeOptions) -> Result<ServerConfig, C
         group_min_session_timeout_ms: values.number("group.min.session.timeout.ms")?,
         group_max_session_timeout_ms: values.number("group.max.session.timeout.ms")?,
         group_max_size: values.number("group.max.size")?,
+        consumer_groups: values.consumer_groups()?,
         offset_metadata_max_bytes: values.number("offset.metadata.max.bytes")?,
         offsets_retention_ms: values.number::<i64>("offsets.retention.minutes")? * 60_000,
         transaction_topic_partitions: values.number("transaction.state.log.num.partitions")?,
@@ -419,6 +422,59 @@ impl Values {
         }
     }
 
+    fn consumer_groups(&self) -> Result<ConsumerGroupConfig, ConfigError> {
+        let assignors = self
+            .text("group.consumer.assignors")
+            .unwrap_or_default()
+            .split(',')
+            .filter_map(|name| Assignor::by_name(name.trim()))
+            .collect();
+        let policy = self.text("group.consumer.migration.policy");
+        let config = ConsumerGroupConfig {
+            session_timeout_ms: self.number("group.consumer.session.timeout.ms")?,
+            session_timeout_range_ms: self.number("group.consumer.min.session.timeout.ms")?
+                ..=self.number("group.consumer.max.session.timeout.ms")?,
+            heartbeat_interval_ms: self.number("group.consumer.heartbeat.interval.ms")?,
+            heartbeat_interval_range_ms: self.number("group.consumer.min.heartbeat.interval.ms")?
+                ..=self.number("group.consumer.max.heartbeat.interval.ms")?,
+            max_size: self.number("group.consumer.max.size")?,
+            assignors,
+            // `check` has seen that it is one of them.
+            migration: MigrationPolicy::by_name(&policy.unwrap_or_default())
+                .unwrap_or(MigrationPolicy::Bidirectional),
+        };
+        self.within(
+            "group.consumer.session.timeout.ms",
+            config.session_timeout_ms,
+            &config.session_timeout_range_ms,
+        )?;
+        self.within(
+            "group.consumer.heartbeat.interval.ms",
+            config.heartbeat_interval_ms,
+            &config.heartbeat_interval_range_ms,
+        )?;
+        if config.heartbeat_interval_ms >= config.session_timeout_ms {
+            let key = "group.consumer.heartbeat.interval.ms";
+            let why = "it must be less than group.consumer.session.timeout.ms".to_owned();
+            return Err(self.wrong(key, &config.heartbeat_interval_ms.to_string(), why));
+        }
+        Ok(config)
+    }
+
+    fn within(
+        &self,
+        key: &str,
+        value: i32,
+        range: &RangeInclusive<i32>,
+    ) -> Result<(), ConfigError> {
+        if range.contains(&value) {
+            return Ok(());
+        }
+        let (min, max) = (range.start(), range.end());
+        let why = format!("its own bounds are {min} to {max}");
+        Err(self.wrong(key, &value.to_string(), why))
+    }
+
     fn plugin_limits(&self) -> Result<Limits, ConfigError> {
         Ok(Limits {
             deadline_ms: self.number("tidegate.plugins.deadline.ms")?,
@@ -539,6 +595,42 @@ mod tests {
     const SEED: &str = "listeners=PLAINTEXT://localhost:9092\n\
         advertised.listeners=PLAINTEXT://localhost:9092\nbroker.id=1\nlog.dirs=/tmp/kafka-logs\n\
         num.partitions=1\ndefault.replication.factor=1\nzookeeper.connect=localhost:2181\n";
+
+    #[test]
+    fn timeouts_of_consumer_groups_lie_within_their_bounds() {
+        let groups = config("").consumer_groups;
+        assert_eq!(
+            (groups.session_timeout_ms, groups.heartbeat_interval_ms),
+            (45_000, 5_000)
+        );
+        assert_eq!(groups.assignors, [Assignor::Uniform, Assignor::Range]);
+        let file = "group.consumer.min.session.timeout.ms=6000\n\
+            group.consumer.session.timeout.ms=6000\n\
+            group.consumer.assignors=range\ngroup.consumer.migration.policy=disabled\n";
+        let groups = config(file).consumer_groups;
+        assert_eq!(
+            (groups.session_timeout_ms, groups.migration),
+            (6_000, MigrationPolicy::Disabled)
+        );
+        assert_eq!(groups.assignors, [Assignor::Range]);
+        for (file, key) in [
+            (
+                "group.consumer.session.timeout.ms=6000",
+                "group.consumer.session.timeout.ms",
+            ),
+            (
+                "group.consumer.heartbeat.interval.ms=20000",
+                "group.consumer.heartbeat.interval.ms",
+            ),
+            ("group.consumer.assignors=mine", "group.consumer.assignors"),
+            (
+                "group.consumer.migration.policy=maybe",
+                "group.consumer.migration.policy",
+            ),
+        ] {
+            assert!(error(file).contains(key), "{}", error(file));
+        }
+    }
 
     #[test]
     fn nothing_given_is_a_broker_of_this_machine() {

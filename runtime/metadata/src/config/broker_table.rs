@@ -67,6 +67,24 @@ static DEFS: &[BrokerConfigDef] = defs![
         "Whether topics can be deleted.";
     "fetch.max.bytes", Int, Some("57671680"), Check::AtLeast(1024), false,
         "The most bytes of records one fetch response carries, whatever the client asks for; a larger first batch is still sent whole.";
+    "group.consumer.assignors", List, Some("uniform,range"), Check::EachOf(&["uniform", "range"]), false,
+        "The assignors of consumer groups; the first is used where a group's members ask for none.";
+    "group.consumer.heartbeat.interval.ms", Int, Some("5000"), Check::AtLeast(1), false,
+        "How often members of consumer groups send heartbeats, in milliseconds; the default of the group config consumer.heartbeat.interval.ms.";
+    "group.consumer.max.heartbeat.interval.ms", Int, Some("15000"), Check::AtLeast(1), false,
+        "The longest heartbeat interval that a consumer group may be given, in milliseconds.";
+    "group.consumer.max.session.timeout.ms", Int, Some("60000"), Check::AtLeast(1), false,
+        "The longest session timeout that a consumer group may be given, in milliseconds.";
+    "group.consumer.max.size", Int, Some("2147483647"), Check::AtLeast(1), false,
+        "The most members one consumer group may have.";
+    "group.consumer.migration.policy", String, Some("bidirectional"), Check::OneOf(&["bidirectional", "upgrade", "downgrade", "disabled"]), false,
+        "Whether classic groups become consumer groups while they have members (upgrade), consumer groups classic ones (downgrade), or both.";
+    "group.consumer.min.heartbeat.interval.ms", Int, Some("5000"), Check::AtLeast(1), false,
+        "The shortest heartbeat interval that a consumer group may be given, in milliseconds.";
+    "group.consumer.min.session.timeout.ms", Int, Some("45000"), Check::AtLeast(1), false,
+        "The shortest session timeout that a consumer group may be given, in milliseconds.";
+    "group.consumer.session.timeout.ms", Int, Some("45000"), Check::AtLeast(1), false,
+        "After this silence, in milliseconds, a member of a consumer group is out; the default of the group config consumer.session.timeout.ms.";
     "group.initial.rebalance.delay.ms", Int, Some("3000"), Check::AtLeast(0), false,
         "How long an empty group waits for more members before its first rebalance, in milliseconds.";
     "group.max.session.timeout.ms", Int, Some("1800000"), Check::AtLeast(1), false,
