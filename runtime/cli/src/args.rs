@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::cluster::ClusterCommand;
 use crate::completions::CompletionsArgs;
 use crate::consume::ConsumeArgs;
 use crate::dlq::DlqCommand;
@@ -53,6 +54,9 @@ pub(crate) enum Command {
     /// Look at dead letters, and send them again.
     #[command(subcommand)]
     Dlq(DlqCommand),
+    /// Look at the broker as a whole.
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Look at consumer groups.
     #[command(subcommand)]
     Group(GroupCommand),

@@ -3,6 +3,7 @@
 mod admin;
 mod args;
 mod client;
+mod cluster;
 mod completions;
 mod consume;
 mod dlq;
@@ -48,6 +49,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Consume(args) => consume::run(args, global),
         Command::Plugin(command) => plugin::run(command, global),
         Command::Dlq(command) => dlq::run(command, global),
+        Command::Cluster(command) => cluster::run(command, global),
         Command::Group(command) => group::run(command, global),
         Command::Completions(args) => completions::run(args),
         // `main` has served it: it says nothing to people.

@@ -27,6 +27,6 @@ pub use rocks::BareRocks;
 pub use rocks::{RocksCommandLog, RocksLog, RocksOptions};
 pub use store::{CommandLog, LogStore};
 pub use types::{
-    AppendPart, Appended, Bounds, Change, Compaction, CompactionPolicy, IndexRow, PartitionEntry,
-    Placed, Progress, RetentionPolicy, StoreHealth, Stored,
+    AppendPart, Appended, Bounds, Change, Compaction, CompactionPolicy, FlushPolicy, IndexRow,
+    PartitionEntry, Placed, Progress, RetentionPolicy, StoreHealth, Stored,
 };

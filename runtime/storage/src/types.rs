@@ -190,6 +190,27 @@ pub struct Progress {
     pub synced_end: Offset,
 }
 
+/// When what a partition appends must be on disk although no append waits for it (Kafka's `flush.messages` and
+/// `flush.ms`). Both `None`: within [`crate::LogOptions::lazy_sync_ms`].
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub struct FlushPolicy {
+    /// A sync follows when so many records are not on disk yet.
+    pub messages: Option<u64>,
+    /// A sync follows when the oldest of them has waited so long (ms).
+    pub ms: Option<u64>,
+}
+
+impl FlushPolicy {
+    /// How long the next sync may take, now that so many records wait for it (ms). `None`: nothing asks for one.
+    pub(crate) fn patience_ms(self, unsynced: u64, lazy_ms: u64) -> Option<u64> {
+        match self.messages {
+            Some(messages) if unsynced >= messages => Some(0),
+            Some(_) => self.ms,
+            None => Some(self.ms.unwrap_or(lazy_ms)),
+        }
+    }
+}
+
 /// What may be deleted from the front of a log. Both `None`: nothing.
 #[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
 pub struct RetentionPolicy {

@@ -14,6 +14,7 @@ use crate::topics::ChainSlot;
 
 use super::admission::{Flight, Queued, Waiter, remembered};
 use super::chain_run::{self, Processed};
+use super::flush;
 use super::producers::{Admit, SequenceError, StoredBatch, Ticket};
 use super::{Partition, State};
 
@@ -278,7 +279,8 @@ impl Partition {
         let Some(flight) = state.admission.flights.get(&ticket) else {
             return false;
         };
-        let sync = flight.waiters.iter().any(|waiter| waiter.acks == Acks::All);
+        let sync = !flush::is_relaxed(&self.topic)
+            && flight.waiters.iter().any(|waiter| waiter.acks == Acks::All);
         let remembered = remembered(&processed.batch, 0);
         let producer_id = processed.batch.header().producer_id;
         let source = AppendPart {

@@ -10,6 +10,7 @@ mod consume;
 mod dead_letters;
 mod explain;
 mod facts;
+mod flush;
 mod notes;
 mod producers;
 mod raw;
@@ -89,6 +90,7 @@ impl Partition {
         let admission = Admission::replay(&env.log, id, bounds.start, now_ms())?;
         let mut replica = Replica::new(env.node_id);
         env.log.set_epoch(id, leadership.epoch);
+        env.log.set_flush_policy(id, flush::policy(&topic));
         let effects = replica.step(
             Event::Elected {
                 epoch: leadership.epoch,
@@ -157,12 +159,15 @@ impl Partition {
         let mut effects = state
             .replica
             .step(Event::Appended { end: progress.end }, now_ms());
-        effects.extend(state.replica.step(
-            Event::Synced {
-                end: progress.synced_end,
-            },
-            now_ms(),
-        ));
+        let durable = match flush::is_relaxed(&self.topic) {
+            true => progress.end,
+            false => progress.synced_end,
+        };
+        effects.extend(
+            state
+                .replica
+                .step(Event::Synced { end: durable }, now_ms()),
+        );
         self.act(&mut state, effects);
     }
 
@@ -186,8 +191,11 @@ impl Partition {
         wake(&mut self.lock().watchers);
     }
 
-    /// The topic's `min.insync.replicas` may have changed.
+    /// The topic's `min.insync.replicas` or `flush.*` may have changed.
     pub(crate) fn reconfigure(&self, replicas: Vec<i32>) {
+        self.env
+            .log
+            .set_flush_policy(self.id, flush::policy(&self.topic));
         let min_isr = self.topic.config().min_insync_replicas;
         let mut state = self.lock();
         let effects = state

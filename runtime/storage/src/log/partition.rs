@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering};
 use tidegate_record::{LeaderEpoch, Offset, PartitionId};
 
 use super::compact::Compacted;
+use super::lock;
 use super::tail::Tail;
-use crate::{Bounds, IndexRow, LogStore, PartitionEntry, StoreError};
+use crate::{Bounds, FlushPolicy, IndexRow, LogStore, PartitionEntry, StoreError};
 
 /// Positions of one partition. Only the writer moves the end forward; truncation moves it back
 /// under the gate, so it never runs beside the writer. `start <= end` and `synced_end <= end`.
@@ -22,6 +23,7 @@ pub(crate) struct Partition {
     end_position: AtomicU64,
     max_timestamp: AtomicI64,
     pub(crate) tail: Mutex<Tail>,
+    flush: Mutex<FlushPolicy>,
     /// Held through a pass of compaction, so that there is one at a time.
     pub(crate) compaction: Mutex<Option<Compacted>>,
 }
@@ -79,7 +81,8 @@ impl Partition {
             start_position: AtomicU64::new(start_position),
             end_position: AtomicU64::new(end.position),
             max_timestamp: AtomicI64::new(end.max_timestamp),
-            tail: Mutex::new(Tail::default()),
+            tail: Mutex::default(),
+            flush: Mutex::default(),
             compaction: Mutex::default(),
         })
     }
@@ -151,6 +154,14 @@ impl Partition {
 
     pub(crate) fn set_epoch(&self, epoch: LeaderEpoch) {
         self.epoch.store(epoch.0, Ordering::Release);
+    }
+
+    pub(crate) fn flush_policy(&self) -> FlushPolicy {
+        *lock(&self.flush)
+    }
+
+    pub(crate) fn set_flush_policy(&self, policy: FlushPolicy) {
+        *lock(&self.flush) = policy;
     }
 
     pub(crate) fn size_bytes(&self) -> u64 {

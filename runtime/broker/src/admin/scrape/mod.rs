@@ -15,7 +15,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
-use tidegate_storage::StoreHealth;
+use tidegate_storage::{LogStats, StoreHealth};
 
 use self::plugins::PluginSeries;
 use super::Refused;
@@ -45,6 +45,7 @@ pub(super) async fn metrics(State(broker): State<Arc<Broker>>) -> Result<Respons
 #[derive(Debug)]
 struct Snapshot {
     online: bool,
+    log: LogStats,
     topics: usize,
     partitions: usize,
     compilations: u64,
@@ -66,6 +67,7 @@ impl Snapshot {
         let image = broker.image();
         Snapshot {
             online: matches!(broker.log.health(), StoreHealth::Online),
+            log: broker.log.stats(),
             topics: image.topics.len(),
             partitions: image.partition_count(),
             compilations: broker.plugins.engine().compilations(),
@@ -129,6 +131,18 @@ impl Collector for Snapshot {
             "plugin_cache_hits",
             "Plugins since the start whose code an earlier run had compiled",
             self.cache_hits,
+        )?;
+        counter(
+            "store_writes",
+            "Writes to the store, each a group of appends",
+            self.log.writes,
+        )?;
+        counter("store_batches", "Batches written", self.log.batches)?;
+        counter("store_syncs", "Syncs that succeeded", self.log.syncs)?;
+        counter(
+            "store_sync_nanos",
+            "Nanoseconds spent in them",
+            self.log.sync_nanos,
         )?;
         self.topic_gauges(&mut encoder)?;
         self.plugins.encode(&mut encoder)
