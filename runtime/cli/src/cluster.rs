@@ -15,10 +15,12 @@ pub(crate) enum ClusterCommand {
 
 /// Whether the broker is up and takes writes, and what it holds.
 #[derive(Args, Debug)]
-#[command(after_help = "The exit code is 1 while the broker takes no writes: it is still starting, or its store is offline.
+#[command(
+    after_help = "The exit code is 1 while the broker takes no writes: it is still starting, or its store is offline.
 
 Example:
-  tidegate cluster status")]
+  tidegate cluster status"
+)]
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     output: OutputArgs,
@@ -94,7 +96,10 @@ mod tests {
             "plugins": 0, "store": {"online": false, "error": "sync failed: i/o: Input/output error"},
         });
         let lines = lines(&status);
-        assert!(lines[2].starts_with("store    OFFLINE: sync failed: i/o"), "{lines:?}");
+        assert!(
+            lines[2].starts_with("store    OFFLINE: sync failed: i/o"),
+            "{lines:?}"
+        );
         assert_eq!(lines[3], "holds    1 topic, 3 partitions, 0 plugins");
     }
 }

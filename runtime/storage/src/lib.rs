@@ -28,5 +28,5 @@ pub use rocks::{RocksCommandLog, RocksLog, RocksOptions};
 pub use store::{CommandLog, LogStore};
 pub use types::{
     AppendPart, Appended, Bounds, Change, Compaction, CompactionPolicy, FlushPolicy, IndexRow,
-    PartitionEntry, Placed, Progress, RetentionPolicy, StoreHealth, Stored,
+    PartitionEntry, Placed, ProducerSnapshot, Progress, RetentionPolicy, StoreHealth, Stored,
 };

@@ -6,7 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use bytes::Bytes;
 use tidegate_record::{Offset, PartitionId};
 
-use crate::{Change, CommandLog, IndexRow, LogStore, PartitionEntry, Placed, StoreError, Stored};
+use crate::{
+    Change, CommandLog, IndexRow, LogStore, PartitionEntry, Placed, ProducerSnapshot, StoreError,
+    Stored,
+};
 
 /// A [`LogStore`] that forgets everything when dropped.
 #[derive(Debug, Default)]
@@ -21,6 +24,7 @@ struct Partition {
     /// By base offset of their batches.
     notes: BTreeMap<Offset, Bytes>,
     cleaned: Offset,
+    producers: Option<ProducerSnapshot>,
 }
 
 impl MemoryLog {
@@ -102,6 +106,7 @@ impl LogStore for MemoryLog {
                 batches: BTreeMap::new(),
                 notes: BTreeMap::new(),
                 cleaned: 0,
+                producers: None,
             },
         );
         Ok(())
@@ -253,9 +258,28 @@ impl LogStore for MemoryLog {
         self.with(id, |partition| partition.cleaned)
     }
 
+    fn producers(&self, id: PartitionId) -> Result<Option<ProducerSnapshot>, StoreError> {
+        self.with(id, |partition| partition.producers.clone())
+    }
+
+    fn put_producers(
+        &self,
+        id: PartitionId,
+        snapshot: &ProducerSnapshot,
+    ) -> Result<(), StoreError> {
+        self.with_mut(id, |partition| {
+            partition.producers = Some(snapshot.clone());
+        })
+    }
+
+    fn settle(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn truncate(&self, id: PartitionId, to: Offset) -> Result<(), StoreError> {
         self.with_mut(id, |partition| {
             partition.cleaned = partition.cleaned.min(to);
+            partition.producers.take_if(|snapshot| snapshot.below > to);
             partition.keep(|row| row.last_offset < to);
         })
     }

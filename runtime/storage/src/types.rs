@@ -168,6 +168,15 @@ pub struct Stored {
     pub batch: Bytes,
 }
 
+/// What a partition's owner knows of its producers, kept so that a start need not read every row.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ProducerSnapshot {
+    /// Every batch below this offset is reflected; those from it on are not, or need not be.
+    pub below: Offset,
+    /// Opaque here.
+    pub state: Bytes,
+}
+
 /// Where a partition's log begins and ends.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub struct Bounds {

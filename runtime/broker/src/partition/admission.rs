@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use tidegate_record::{Batch, CheckedBatch, LeaderEpoch, Offset, PartitionId};
-use tidegate_storage::{Log, ReadError};
+use tidegate_storage::{Log, ProducerSnapshot, ReadError};
 use tokio::sync::oneshot;
 
 use super::append::{Acks, ProduceOutcome};
@@ -22,6 +22,10 @@ pub(super) struct Admission {
     /// not (stream semantics, rule 9).
     pub(super) in_chain: bool,
     next_ticket: Ticket,
+    /// Every batch of the log below it that a producer sent has been told to `producers`.
+    reflected: Offset,
+    /// Where the last snapshot ends, and a start would have to begin to read.
+    saved: Offset,
 }
 
 pub(super) struct Queued {
@@ -43,15 +47,15 @@ pub(super) struct Waiter {
 }
 
 impl Admission {
-    /// Producer state as the log's index rows tell it.
+    /// Producer state as the last snapshot and the index rows behind it tell it.
     pub(super) fn replay(
         log: &Log,
         id: PartitionId,
         start: Offset,
-        now_ms: i64,
     ) -> Result<Admission, ReadError> {
-        let mut producers = Producers::default();
-        let mut from = start;
+        let (mut producers, below) = restored(log, id)?.unwrap_or_default();
+        let saved = below.max(start);
+        let mut from = saved;
         loop {
             let rows = log.rows(id, from, REPLAY_ROWS)?;
             let Some(last) = rows.last() else { break };
@@ -61,7 +65,7 @@ impl Admission {
                     row.producer_id,
                     row.producer_epoch,
                     stored_batch(row),
-                    now_ms,
+                    row.append_time,
                 );
             }
         }
@@ -71,12 +75,42 @@ impl Admission {
             flights: HashMap::new(),
             in_chain: false,
             next_ticket: 0,
+            reflected: from,
+            saved,
         })
     }
 
     pub(super) fn next_ticket(&mut self) -> Ticket {
         self.next_ticket += 1;
         self.next_ticket
+    }
+
+    /// The batch of a flight is in the log, and `producers` knows. Called in the order of the log.
+    pub(super) fn landed(&mut self, last_offset: Offset) {
+        self.reflected = self.reflected.max(last_offset.saturating_add(1));
+    }
+
+    /// What a start would need to know of the producers, if at least so many offsets (and one) lie behind the last
+    /// snapshot. `log_end` was read before, under the lock that this is called under.
+    pub(super) fn snapshot(
+        &mut self,
+        min_offsets: i64,
+        log_end: Offset,
+    ) -> Option<ProducerSnapshot> {
+        // Every batch of a producer is a flight from before it is written until it is reflected; what else is written
+        // here (routed copies) has no producer.
+        let below = match self.flights.is_empty() {
+            true => log_end.max(self.reflected),
+            false => self.reflected,
+        };
+        if below - self.saved < min_offsets.max(1) {
+            return None;
+        }
+        self.saved = below;
+        Some(ProducerSnapshot {
+            below,
+            state: self.producers.snapshot().into(),
+        })
     }
 
     /// Drops a failed batch and every later one of its producer, wherever it is (what the log already has in its queue
@@ -95,6 +129,20 @@ impl Admission {
             .collect();
         (flight.waiters, later)
     }
+}
+
+/// The producers of the last snapshot, and the offset below which they are known. A snapshot that cannot be read is no
+/// loss while the rows are there.
+fn restored(log: &Log, id: PartitionId) -> Result<Option<(Producers, Offset)>, ReadError> {
+    let Some(snapshot) = log.producers(id)? else {
+        return Ok(None);
+    };
+    Ok(Producers::restore(&snapshot.state)
+        .inspect_err(|error| {
+            tracing::warn!(?id, %error, "a producer snapshot is not used; every row is read instead");
+        })
+        .ok()
+        .map(|producers| (producers, snapshot.below)))
 }
 
 fn stored_batch(row: &tidegate_storage::IndexRow) -> StoredBatch {

@@ -364,6 +364,7 @@ impl Partition {
             .admission
             .producers
             .stored(producer_id, ticket, stored);
+        state.admission.landed(stored.last_offset);
         let Some(flight) = state.admission.flights.remove(&ticket) else {
             return;
         };

@@ -76,9 +76,9 @@ struct State {
 }
 
 impl Partition {
-    /// Opens the partition on this node as its leader: replays producer state from the log's index rows and elects.
+    /// Opens the partition on this node as its leader: replays producer state and elects.
     ///
-    /// Reads every index row of the partition, so it belongs on a blocking thread.
+    /// Reads the index rows behind the last producer snapshot, so it belongs on a blocking thread.
     pub(crate) fn open(
         id: PartitionId,
         index: i32,
@@ -87,7 +87,7 @@ impl Partition {
         leadership: Leadership,
     ) -> Result<Arc<Partition>, ReadError> {
         let bounds = env.log.bounds(id).ok_or(ReadError::UnknownPartition(id))?;
-        let admission = Admission::replay(&env.log, id, bounds.start, now_ms())?;
+        let admission = Admission::replay(&env.log, id, bounds.start)?;
         let mut replica = Replica::new(env.node_id);
         env.log.set_epoch(id, leadership.epoch);
         env.log.set_flush_policy(id, flush::policy(&topic));
@@ -163,11 +163,7 @@ impl Partition {
             true => progress.end,
             false => progress.synced_end,
         };
-        effects.extend(
-            state
-                .replica
-                .step(Event::Synced { end: durable }, now_ms()),
-        );
+        effects.extend(state.replica.step(Event::Synced { end: durable }, now_ms()));
         self.act(&mut state, effects);
     }
 
@@ -219,6 +215,20 @@ impl Partition {
 
     pub(crate) fn expire_producers(&self, before_ms: i64) {
         self.lock().admission.producers.expire(before_ms);
+    }
+
+    /// Stores what a start would need to know of the producers, if at least so many offsets lie behind the last
+    /// snapshot. Blocks on the disk.
+    pub(crate) fn save_producers(&self, min_offsets: i64) -> Result<(), ReadError> {
+        let snapshot = {
+            let mut state = self.lock();
+            let end = self.env.log.bounds(self.id).map_or(0, |bounds| bounds.end);
+            state.admission.snapshot(min_offsets, end)
+        };
+        match snapshot {
+            Some(snapshot) => self.env.log.keep_producers(self.id, &snapshot),
+            None => Ok(()),
+        }
     }
 
     /// Applies time and size retention; returns the new log start if it moved. Blocks on the disk.

@@ -5,6 +5,7 @@
 //! | `batches` | partition, base offset | the batch as on the wire | [`batch`] |
 //! | `rows` | partition, base offset | index row | [`index_row`] |
 //! | `notes` | partition, base offset | what the writer noted of the batch | [`note`] |
+//! | `producers` | partition | snapshot of its producers | [`producers`] |
 //! | `partitions` | partition | topic id, index, log start | [`partition`] |
 //! | `default` | `format` | format version | [`format`](mod@format) |
 //! | `default` | `cleaned`, partition | how far it is compacted | [`cleaned`] |
@@ -19,6 +20,7 @@ pub(crate) mod format;
 pub(crate) mod index_row;
 pub(crate) mod note;
 pub(crate) mod partition;
+pub(crate) mod producers;
 pub(crate) mod snapshot;
 
 use crate::StoreError;

@@ -19,6 +19,7 @@ mod epochs;
 mod lane;
 mod partition;
 mod plan;
+mod producers;
 mod queue;
 mod read;
 mod stats;

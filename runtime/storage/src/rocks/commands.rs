@@ -4,15 +4,20 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use rocksdb::{DB, Direction, IteratorMode, ReadOptions, WriteBatch};
+use rocksdb::{
+    ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, Direction, IteratorMode, ReadOptions,
+    WriteBatch,
+};
 
-use super::{check_format, options, store_error, write_synced};
+use super::floor::Floor;
+use super::{check_format, open, options, store_error, write_synced};
 use crate::keys::{command, snapshot};
 use crate::{CommandLog, StoreError};
 
 /// A [`CommandLog`] in one RocksDB directory.
 pub struct RocksCommandLog {
     db: DB,
+    floor: Floor,
     last: Mutex<Last>,
 }
 
@@ -27,11 +32,16 @@ impl RocksCommandLog {
     pub fn open(dir: impl AsRef<Path>) -> Result<RocksCommandLog, StoreError> {
         let mut options = options::database();
         options.set_write_buffer_size(4 << 20);
-        let db = DB::open(&options, dir).map_err(store_error)?;
+        let families = vec![ColumnFamilyDescriptor::new(
+            DEFAULT_COLUMN_FAMILY_NAME,
+            options.clone(),
+        )];
+        let (db, floor) = open::open(dir.as_ref(), &options, families)?;
         check_format(&db)?;
         let index = last_index(&db)?;
         Ok(RocksCommandLog {
             db,
+            floor,
             last: Mutex::new(Last {
                 index,
                 failed: None,
@@ -52,6 +62,7 @@ impl CommandLog for RocksCommandLog {
         batch.put(command::encode_key(index), command);
         last.written(write_synced(&self.db, batch))?;
         last.index = index;
+        self.floor.raise(self.db.latest_sequence_number());
         Ok(index)
     }
 
@@ -95,7 +106,9 @@ impl CommandLog for RocksCommandLog {
             command::encode_key(0),
             command::encode_key(index.saturating_add(1)),
         );
-        last.written(write_synced(&self.db, batch))
+        last.written(write_synced(&self.db, batch))?;
+        self.floor.raise(self.db.latest_sequence_number());
+        Ok(())
     }
 
     fn load_snapshot(&self) -> Result<Option<(u64, Vec<u8>)>, StoreError> {

@@ -94,6 +94,15 @@ fn a_torn_tail_loses_a_suffix_of_whole_appends() {
             .unwrap()
             .set_len(whole - cut)
             .unwrap();
+        // All of it was synced before the log was closed, so a tear is told, and nothing of the evidence is touched.
+        if cut > 0 {
+            let before = bytes_in(copy.path());
+            let refused = RocksLog::open(copy.path(), RocksOptions::default());
+            assert!(matches!(refused, Err(StoreError::Lost { found, floor, .. }) if found < floor));
+            assert_eq!(bytes_in(copy.path()), before);
+            // Had the machine lost power before the sync, the floor would not say so.
+            std::fs::remove_file(copy.path().join("FLOOR")).unwrap();
+        }
         let store = rocks(copy.path());
         let end = store.end(P0).unwrap();
         assert_eq!(
@@ -109,6 +118,36 @@ fn a_torn_tail_loses_a_suffix_of_whole_appends() {
     }
     assert_eq!(ends[0], 10);
     assert!(ends.is_sorted_by(|a, b| a >= b) && ends[4] < 10, "{ends:?}");
+}
+
+#[test]
+fn a_store_without_its_current_file_is_not_taken_for_a_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(rocks(dir.path()), 1);
+    append(&log, 0, batch(3));
+    log.close();
+    log.settle().unwrap();
+    drop(log);
+    let current = std::fs::read(dir.path().join("CURRENT")).unwrap();
+    std::fs::remove_file(dir.path().join("CURRENT")).unwrap();
+    let refused = RocksLog::open(dir.path(), RocksOptions::default());
+    assert!(matches!(refused, Err(StoreError::Corrupt(why)) if why.contains("CURRENT")));
+    std::fs::write(dir.path().join("CURRENT"), current).unwrap();
+    assert_eq!(rocks(dir.path()).end(P0).unwrap(), 3);
+}
+
+#[test]
+fn a_settled_store_has_nothing_to_replay() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(rocks(dir.path()), 1);
+    append(&log, 0, batch_at(&[1], 100_000));
+    log.close();
+    let size = |log: std::path::PathBuf| std::fs::metadata(log).unwrap().len();
+    assert!(size(newest_wal(dir.path())) > 100_000);
+    log.settle().unwrap();
+    assert_eq!(size(newest_wal(dir.path())), 0);
+    drop(log);
+    assert_eq!(rocks(dir.path()).end(P0).unwrap(), 1);
 }
 
 #[test]
@@ -141,7 +180,7 @@ fn a_directory_opens_once() {
     let _open = rocks(dir.path());
     assert!(matches!(
         RocksLog::open(dir.path(), RocksOptions::default()),
-        Err(StoreError::Io(_))
+        Err(StoreError::InUse(_))
     ));
 }
 

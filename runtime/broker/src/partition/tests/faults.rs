@@ -247,6 +247,10 @@ fn a_relaxed_topic_answers_and_shows_before_the_sync() {
         world.produce(&of(0, &["a"]), Acks::All).expect("stored");
         let partition = world.partition("t", 0);
         let synced = world.log.bounds(partition.id).expect("there").synced_end;
-        assert_eq!((partition.high_watermark(), synced), expected, "{configs:?}");
+        assert_eq!(
+            (partition.high_watermark(), synced),
+            expected,
+            "{configs:?}"
+        );
     }
 }
