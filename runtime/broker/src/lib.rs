@@ -15,6 +15,7 @@ mod fetch_sessions;
 mod groups;
 mod metadata_log;
 mod metrics;
+pub mod offline;
 mod partition;
 mod plugins;
 mod server;

@@ -10,6 +10,7 @@ use crate::group::GroupCommand;
 use crate::plugin::PluginCommand;
 use crate::produce::ProduceArgs;
 use crate::serve::ServeArgs;
+use crate::store::StoreCommand;
 use crate::topic::TopicCommand;
 
 /// A Kafka broker that runs your WebAssembly filters, routers and transforms on produce and consume.
@@ -57,6 +58,9 @@ pub(crate) enum Command {
     /// Look at the broker as a whole.
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// Check and show the data of a broker that does not run.
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Look at consumer groups.
     #[command(subcommand)]
     Group(GroupCommand),

@@ -14,6 +14,7 @@ mod plugin;
 mod produce;
 mod progress;
 mod serve;
+mod store;
 mod topic;
 
 use std::io::ErrorKind;
@@ -49,6 +50,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Consume(args) => consume::run(args, global),
         Command::Plugin(command) => plugin::run(command, global),
         Command::Dlq(command) => dlq::run(command, global),
+        Command::Store(command) => store::run(command),
         Command::Cluster(command) => cluster::run(command, global),
         Command::Group(command) => group::run(command, global),
         Command::Completions(args) => completions::run(args),

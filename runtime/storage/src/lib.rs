@@ -24,7 +24,7 @@ pub use log::{
 pub use memory::{MemoryCommandLog, MemoryLog};
 #[doc(hidden)]
 pub use rocks::BareRocks;
-pub use rocks::{RocksCommandLog, RocksLog, RocksOptions};
+pub use rocks::{Problem, RocksCommandLog, RocksLog, RocksOptions, StoreReader, Verified};
 pub use store::{CommandLog, LogStore};
 pub use types::{
     AppendPart, Appended, Bounds, Change, Compaction, CompactionPolicy, FlushPolicy, IndexRow,

@@ -168,6 +168,48 @@ pub struct Stored {
     pub batch: Bytes,
 }
 
+impl Stored {
+    /// That the batch is whole, by its CRC, and is what its row says; else a sentence that says what is wrong. Costs a
+    /// pass over its bytes.
+    pub fn check(&self) -> Result<(), String> {
+        let batch = Batch::check(self.batch.clone())
+            .map_err(|error| format!("the batch is damaged: {error}"))?;
+        let (row, header) = (&self.row, batch.header());
+        let pairs = [
+            ("size", i64::from(row.size), batch.size() as i64),
+            ("base offset", row.base_offset, header.base_offset),
+            ("last offset", row.last_offset, header.last_offset()),
+            (
+                "leader epoch",
+                i64::from(row.leader_epoch),
+                i64::from(header.leader_epoch),
+            ),
+            ("producer id", row.producer_id, header.producer_id),
+            (
+                "producer epoch",
+                i64::from(row.producer_epoch),
+                i64::from(header.producer_epoch),
+            ),
+            (
+                "base sequence",
+                i64::from(row.base_sequence),
+                i64::from(header.base_sequence),
+            ),
+            (
+                "attributes",
+                i64::from(row.attributes),
+                i64::from(header.attributes.0),
+            ),
+        ];
+        match pairs.iter().find(|(_, row, batch)| row != batch) {
+            Some((field, row, batch)) => Err(format!(
+                "row and batch disagree: {field} is {row} in the row, {batch} in the batch"
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What a partition's owner knows of its producers, kept so that a start need not read every row.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ProducerSnapshot {

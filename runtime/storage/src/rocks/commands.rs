@@ -1,6 +1,7 @@
 //! The metadata log, in a RocksDB of its own: it is synced at every command, and its directory
 //! can be kept on another disk than the records.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -9,15 +10,18 @@ use rocksdb::{
     WriteBatch,
 };
 
-use super::floor::Floor;
-use super::{check_format, open, options, store_error, write_synced};
+use super::floor::{self, Floor, FloorFile};
+use super::{check_format, check_format_only, open, options, store_error, write_synced};
 use crate::keys::{command, snapshot};
 use crate::{CommandLog, StoreError};
 
 /// A [`CommandLog`] in one RocksDB directory.
 pub struct RocksCommandLog {
     db: DB,
-    floor: Floor,
+    /// `None` of a log that is only read.
+    floor: Option<Floor>,
+    /// Of a log that is only read: keeps brokers away.
+    _lock: Option<File>,
     last: Mutex<Last>,
 }
 
@@ -41,12 +45,39 @@ impl RocksCommandLog {
         let index = last_index(&db)?;
         Ok(RocksCommandLog {
             db,
-            floor,
+            floor: Some(floor),
+            _lock: None,
             last: Mutex::new(Last {
                 index,
                 failed: None,
             }),
         })
+    }
+}
+
+impl RocksCommandLog {
+    /// Opens the log in `dir` as it lies, to be read only: nothing in the directory changes.
+    pub fn open_to_read(dir: impl AsRef<Path>) -> Result<RocksCommandLog, StoreError> {
+        let dir = dir.as_ref();
+        let (lock, floor) = FloorFile::lock_to_read(dir)?;
+        open::check_there(dir)?;
+        let db = open::open_to_read(dir)?;
+        check_format_only(&db)?;
+        floor::check(dir, floor, db.latest_sequence_number())?;
+        let index = last_index(&db)?;
+        let failed = Some("it was opened to be read".into());
+        Ok(RocksCommandLog {
+            db,
+            floor: None,
+            _lock: lock,
+            last: Mutex::new(Last { index, failed }),
+        })
+    }
+
+    fn synced(&self) {
+        if let Some(floor) = &self.floor {
+            floor.raise(self.db.latest_sequence_number());
+        }
     }
 }
 
@@ -62,7 +93,7 @@ impl CommandLog for RocksCommandLog {
         batch.put(command::encode_key(index), command);
         last.written(write_synced(&self.db, batch))?;
         last.index = index;
-        self.floor.raise(self.db.latest_sequence_number());
+        self.synced();
         Ok(index)
     }
 
@@ -107,7 +138,7 @@ impl CommandLog for RocksCommandLog {
             command::encode_key(index.saturating_add(1)),
         );
         last.written(write_synced(&self.db, batch))?;
-        self.floor.raise(self.db.latest_sequence_number());
+        self.synced();
         Ok(())
     }
 

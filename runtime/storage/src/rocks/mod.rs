@@ -20,6 +20,8 @@ mod floor;
 mod janitor;
 mod open;
 mod options;
+mod reader;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -37,6 +39,8 @@ use self::floor::Floor;
 use self::janitor::Janitor;
 pub use self::options::RocksOptions;
 use self::options::{BATCHES, FAMILIES, NOTES, PARTITIONS, PRODUCERS, ROWS};
+pub use self::reader::StoreReader;
+pub use self::verify::{Problem, Verified};
 use crate::keys::{batch, cleaned, format, index_row, note, partition, producers};
 use crate::{
     Change, IndexRow, LogStore, PartitionEntry, Placed, ProducerSnapshot, StoreError, Stored,
@@ -198,20 +202,8 @@ impl LogStore for RocksLog {
         max_bytes: usize,
     ) -> Result<Vec<Stored>, StoreError> {
         let mut cursor = self.cursor(id)?;
-        let mut next = cursor.seek(from)?;
-        let mut batches = cursor.batches()?;
-        let mut bytes = 0usize;
-        let mut found = Vec::new();
-        while let Some(row) = next.filter(|row| row.base_offset < to) {
-            bytes = bytes.saturating_add(row.size as usize);
-            if !found.is_empty() && bytes > max_bytes {
-                break;
-            }
-            let batch = Bytes::copy_from_slice(batches.at(&row)?);
-            found.push(Stored { row, batch });
-            next = cursor.next()?;
-        }
-        Ok(found)
+        let next = cursor.seek(from)?;
+        cursor.collect(next, to, max_bytes)
     }
 
     fn rows(
@@ -395,6 +387,14 @@ fn read_table(db: &DB) -> Result<BTreeMap<PartitionId, PartitionEntry>, StoreErr
         table.insert(entry.id, entry);
     }
     Ok(table)
+}
+
+/// Refuses what a later version wrote, and what is no database of ours.
+fn check_format_only(db: &DB) -> Result<(), StoreError> {
+    match db.get(format::KEY).map_err(store_error)? {
+        Some(found) => format::check(&found),
+        None => Err(StoreError::Corrupt("it has no format version".into())),
+    }
 }
 
 /// Refuses what a later version wrote; marks a database that is new, or from an earlier one.
