@@ -167,7 +167,8 @@ impl Walk<'_> {
                     self.say(Some(id), Some(at), what.into());
                 }
                 *end = Some(row.last_offset.saturating_add(1));
-                if let Err(what) = Stored { row, batch: stored }.check() {
+                let found = Stored { row, batch: stored };
+                if let Err(what) = found.check() {
                     self.say(Some(id), Some(at), what);
                 }
             }
