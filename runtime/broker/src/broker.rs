@@ -16,6 +16,7 @@ use crate::metadata_log::MetadataLog;
 use crate::metrics::Metrics;
 use crate::partition::PartitionEnv;
 use crate::plugins::PluginService;
+use crate::scrub::ScrubCounters;
 use crate::topics::{TopicChains, Topics};
 
 pub(crate) struct Broker {
@@ -28,6 +29,7 @@ pub(crate) struct Broker {
     pub(crate) producer_ids: ProducerIds,
     pub(crate) fetch_sessions: FetchSessions,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) scrub: ScrubCounters,
     /// Bytes of request frames in memory at once; a connection waits for its share before it reads a frame.
     pub(crate) request_memory: Arc<Semaphore>,
 }

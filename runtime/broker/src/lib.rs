@@ -18,6 +18,7 @@ mod metrics;
 pub mod offline;
 mod partition;
 mod plugins;
+mod scrub;
 mod server;
 mod tasks;
 mod topics;

@@ -231,6 +231,7 @@ pub(crate) fn assemble(config: ServerConfig, stores: Stores) -> Result<Arc<Broke
         producer_ids: Default::default(),
         fetch_sessions: FetchSessions::new(config.max_fetch_sessions),
         metrics: Arc::new(Metrics::new()),
+        scrub: Default::default(),
         metadata: Arc::new(metadata),
         log,
         topics,

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use crate::broker::Broker;
 use crate::clock::now_ms;
 use crate::plugins::PluginLogs;
+use crate::scrub;
 
 /// Groups count time in session timeouts of seconds; a tenth of one is exact enough.
 const GROUP_TICK: Duration = Duration::from_millis(50);
@@ -41,6 +42,7 @@ pub(crate) fn spawn(
         let pause = Duration::from_millis(broker.config.log_cleaner_backoff_ms.max(1));
         tasks.spawn(every(pause, stopping.clone(), broker.clone(), compact));
     }
+    tasks.spawn(scrub::run(broker.clone(), stopping.clone()));
     tasks.spawn(PluginLogs::run(broker.clone(), stopping.clone()));
     tasks.spawn(every(
         GROUP_TICK,

@@ -19,7 +19,7 @@ mod types;
 
 pub use error::{AppendError, ReadError, StoreError};
 pub use log::{
-    Append, Done, KeyName, Lane, Late, LateParts, Log, LogOptions, LogStats, ProgressFn,
+    Append, Done, KeyName, Lane, Late, LateParts, Log, LogOptions, LogStats, ProgressFn, Scrubbed,
 };
 pub use memory::{MemoryCommandLog, MemoryLog};
 #[doc(hidden)]

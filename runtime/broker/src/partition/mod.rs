@@ -28,7 +28,7 @@ use tidegate_plugin::Engine;
 use tidegate_record::{LeaderEpoch, Offset, PartitionId};
 use tidegate_replication::{Effect, Event, Replica};
 use tidegate_storage::{
-    Compaction, CompactionPolicy, Log, Progress, ReadError, RetentionPolicy, StoreHealth,
+    Compaction, CompactionPolicy, Log, Progress, ReadError, RetentionPolicy, Scrubbed, StoreHealth,
 };
 use tokio::sync::{Notify, oneshot};
 
@@ -229,6 +229,15 @@ impl Partition {
             Some(snapshot) => self.env.log.keep_producers(self.id, &snapshot),
             None => Ok(()),
         }
+    }
+
+    /// One step of a scrub, see [`Log::scrub`]. Blocks on the disk.
+    pub(crate) fn scrub(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Option<Scrubbed>, ReadError> {
+        self.env.log.scrub(self.id, from, max_bytes)
     }
 
     /// Applies time and size retention; returns the new log start if it moved. Blocks on the disk.

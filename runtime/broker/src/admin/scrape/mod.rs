@@ -46,6 +46,8 @@ pub(super) async fn metrics(State(broker): State<Arc<Broker>>) -> Result<Respons
 struct Snapshot {
     online: bool,
     log: LogStats,
+    /// Passes, batches, bytes, damaged.
+    scrub: [u64; 4],
     topics: usize,
     partitions: usize,
     compilations: u64,
@@ -68,6 +70,7 @@ impl Snapshot {
         Snapshot {
             online: matches!(broker.log.health(), StoreHealth::Online),
             log: broker.log.stats(),
+            scrub: broker.scrub.read(),
             topics: image.topics.len(),
             partitions: image.partition_count(),
             compilations: broker.plugins.engine().compilations(),
@@ -143,6 +146,14 @@ impl Collector for Snapshot {
             "store_sync_nanos",
             "Nanoseconds spent in them",
             self.log.sync_nanos,
+        )?;
+        counter("scrub_passes", "Scrubs of the whole store", self.scrub[0])?;
+        counter("scrub_batches", "Batches that scrubs read", self.scrub[1])?;
+        counter("scrub_bytes", "Bytes of them", self.scrub[2])?;
+        counter(
+            "scrub_damaged",
+            "Batches and partitions that a scrub found damaged",
+            self.scrub[3],
         )?;
         self.topic_gauges(&mut encoder)?;
         self.plugins.encode(&mut encoder)
