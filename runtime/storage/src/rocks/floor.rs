@@ -20,7 +20,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -46,7 +46,6 @@ pub(super) struct FloorFile {
 
 /// Keeps the floor file of a running store at most a second old.
 pub(super) struct Floor {
-    file: Arc<Mutex<FloorFile>>,
     synced: Arc<AtomicU64>,
     /// Dropped to end the thread.
     running: Option<Sender<()>>,
@@ -121,17 +120,15 @@ impl FloorFile {
 }
 
 impl Floor {
-    pub(super) fn start(file: FloorFile) -> Result<Floor, StoreError> {
+    pub(super) fn start(mut file: FloorFile) -> Result<Floor, StoreError> {
         let (running, ending) = channel();
         let synced = Arc::new(AtomicU64::new(file.sequence));
-        let file = Arc::new(Mutex::new(file));
-        let (worker, latest) = (file.clone(), synced.clone());
+        let latest = synced.clone();
         let thread = std::thread::Builder::new()
             .name("log-floor".into())
-            .spawn(move || run(&worker, &latest, &ending))
+            .spawn(move || run(&mut file, &latest, &ending))
             .map_err(|error| StoreError::Io(format!("start the floor thread: {error}")))?;
         Ok(Floor {
-            file,
             synced,
             running: Some(running),
             thread: Some(thread),
@@ -167,14 +164,11 @@ pub(super) fn check(dir: &Path, floor: Option<u64>, found: u64) -> Result<(), St
     }
 }
 
-fn run(file: &Mutex<FloorFile>, synced: &AtomicU64, ending: &Receiver<()>) {
+fn run(file: &mut FloorFile, synced: &AtomicU64, ending: &Receiver<()>) {
     let mut failed = false;
     loop {
         let ended = ending.recv_timeout(PERIOD) == Err(RecvTimeoutError::Disconnected);
-        let raised = file
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .raise(synced.load(Ordering::Acquire));
+        let raised = file.raise(synced.load(Ordering::Acquire));
         // An old floor is no lie, it only tells less: the store goes on, and its own syncs say what the disk is worth.
         if let Err(error) = &raised
             && !failed

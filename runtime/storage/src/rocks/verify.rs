@@ -96,7 +96,7 @@ impl Walk<'_> {
         let from = behind.map_or_else(Vec::new, batch::behind);
         let to = before.map(|id| batch::encode(id, 0).to_vec());
         for name in [ROWS, BATCHES] {
-            let first = self.scan(name, &from, to.clone()).and_then(|iterator| {
+            let first = scan(self.db, name, &from, to.clone()).and_then(|iterator| {
                 iterator.status().map_err(store_error)?;
                 iterator.key().map(batch::decode).transpose()
             });
@@ -115,8 +115,8 @@ impl Walk<'_> {
     fn partition(&mut self, entry: &PartitionEntry) -> Result<(), StoreError> {
         let id = entry.id;
         let (from, to) = (batch::encode(id, 0), batch::behind(id));
-        let mut rows = self.scan(ROWS, &from, Some(to.clone()))?;
-        let mut batches = self.scan(BATCHES, &from, Some(to.clone()))?;
+        let mut rows = scan(self.db, ROWS, &from, Some(to.clone()))?;
+        let mut batches = scan(self.db, BATCHES, &from, Some(to.clone()))?;
         let mut end = None;
         loop {
             let (row, stored) = (item(&rows)?, item(&batches)?);
@@ -184,7 +184,7 @@ impl Walk<'_> {
         if family(self.db, NOTES).is_err() {
             return Ok(());
         }
-        let mut notes = self.scan(NOTES, from, Some(to))?;
+        let mut notes = scan(self.db, NOTES, from, Some(to))?;
         while let Some((at, value)) = item(&notes)? {
             if let Err(error) = note::decode(&value) {
                 self.say(Some(id), Some(at), error.to_string());
@@ -194,24 +194,6 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn scan(
-        &self,
-        name: &str,
-        from: &[u8],
-        to: Option<Vec<u8>>,
-    ) -> Result<DBRawIteratorWithThreadMode<'_, DB>, StoreError> {
-        let mut options = ReadOptions::default();
-        options.fill_cache(false);
-        options.set_verify_checksums(true);
-        options.set_readahead_size(READAHEAD);
-        if let Some(to) = to {
-            options.set_iterate_upper_bound(to);
-        }
-        let mut iterator = self.db.raw_iterator_cf_opt(family(self.db, name)?, options);
-        iterator.seek(from);
-        Ok(iterator)
-    }
-
     fn say(&mut self, partition: Option<PartitionId>, offset: Option<Offset>, what: String) {
         (self.problem)(Problem {
             partition,
@@ -219,6 +201,24 @@ impl Walk<'_> {
             what,
         });
     }
+}
+
+fn scan<'a>(
+    db: &'a DB,
+    name: &str,
+    from: &[u8],
+    to: Option<Vec<u8>>,
+) -> Result<DBRawIteratorWithThreadMode<'a, DB>, StoreError> {
+    let mut options = ReadOptions::default();
+    options.fill_cache(false);
+    options.set_verify_checksums(true);
+    options.set_readahead_size(READAHEAD);
+    if let Some(to) = to {
+        options.set_iterate_upper_bound(to);
+    }
+    let mut iterator = db.raw_iterator_cf_opt(family(db, name)?, options);
+    iterator.seek(from);
+    Ok(iterator)
 }
 
 /// Base offset and value at an iterator's place.
