@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::partition::PartitionEnv;
 use crate::plugins::PluginService;
 use crate::quotas::Quotas;
+use crate::scrub::ScrubCounters;
 use crate::topics::{TopicChains, Topics};
 use crate::transactions::Transactions;
 
@@ -36,6 +37,7 @@ pub(crate) struct Broker {
     pub(crate) quotas: Arc<Quotas>,
     /// What may be changed while the broker runs, as it is now.
     pub(crate) live: Arc<ArcSwap<LiveConfig>>,
+    pub(crate) scrub: ScrubCounters,
     /// Bytes of request frames in memory at once; a connection waits for its share before it reads a frame.
     pub(crate) request_memory: Arc<Semaphore>,
 }

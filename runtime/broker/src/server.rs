@@ -138,9 +138,16 @@ impl Running {
     pub async fn stop(mut self) {
         self.shutdown.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
-        let log = self.broker.log.clone();
-        // The writer thread drains and syncs; it may block.
-        drop(tokio::task::spawn_blocking(move || log.close()).await);
+        let broker = self.broker.clone();
+        let settled = tokio::task::spawn_blocking(move || {
+            // The writer thread drains and syncs, and every outcome is told. What follows only makes the next start short.
+            broker.log.close();
+            tasks::save_producers(&broker, 0);
+            broker.log.settle()
+        });
+        if let Ok(Err(error)) = settled.await {
+            tracing::warn!(%error, "the store was closed without being tidied; the next start takes longer");
+        }
     }
 }
 
@@ -288,6 +295,7 @@ pub(crate) fn assemble(config: ServerConfig, stores: Stores) -> Result<Arc<Broke
         metrics,
         quotas,
         live,
+        scrub: Default::default(),
         metadata: Arc::new(metadata),
         log,
         topics,

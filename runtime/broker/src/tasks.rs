@@ -11,9 +11,14 @@ use tokio::task::JoinSet;
 use crate::broker::Broker;
 use crate::clock::now_ms;
 use crate::plugins::PluginLogs;
+use crate::scrub;
 
 /// Groups count time in session timeouts of seconds; a tenth of one is exact enough.
 const GROUP_TICK: Duration = Duration::from_millis(50);
+/// How often partitions are asked whether their producer snapshot is too old.
+const SNAPSHOT_CHECK: Duration = Duration::from_secs(10);
+/// Offsets whose rows a start after a crash may have to read, of each partition, beside those of the last ten seconds.
+const UNSAVED_OFFSETS: i64 = 10_000;
 /// What compaction remembers of one key, with its share of a half-full map.
 const BYTES_PER_KEY: usize = 48;
 
@@ -24,10 +29,21 @@ pub(crate) fn spawn(
 ) {
     let check = Duration::from_millis(broker.config.log_retention_check_interval_ms.max(1));
     tasks.spawn(every(check, stopping.clone(), broker.clone(), clean));
+    tasks.spawn(every(
+        SNAPSHOT_CHECK,
+        stopping.clone(),
+        broker.clone(),
+        |broker| async move {
+            let saved =
+                tokio::task::spawn_blocking(move || save_producers(&broker, UNSAVED_OFFSETS));
+            drop(saved.await);
+        },
+    ));
     if broker.config.log_cleaner_enable {
         let pause = Duration::from_millis(broker.config.log_cleaner_backoff_ms.max(1));
         tasks.spawn(every(pause, stopping.clone(), broker.clone(), compact));
     }
+    tasks.spawn(scrub::run(broker.clone(), stopping.clone()));
     tasks.spawn(PluginLogs::run(broker.clone(), stopping.clone()));
     tasks.spawn(every(
         GROUP_TICK,
@@ -71,6 +87,18 @@ async fn every<F: Future<Output = ()>>(
             return;
         }
         act(broker.clone()).await;
+    }
+}
+
+/// Snapshots of the producers of every partition in which so many offsets lie behind the last one.
+pub(crate) fn save_producers(broker: &Broker, min_offsets: i64) {
+    for topic in broker.topics.all() {
+        for partition in topic.partitions() {
+            if let Err(error) = partition.save_producers(min_offsets) {
+                let (name, index) = (topic.settings.name(), partition.index);
+                tracing::warn!(topic = name, index, %error, "the producers were not saved");
+            }
+        }
     }
 }
 

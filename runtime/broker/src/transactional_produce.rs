@@ -33,7 +33,12 @@ struct Question {
 
 impl Questions {
     /// After a batch was handed to its partition: remembers what that needs to know.
-    pub(crate) fn collect(&mut self, topic: &str, partition: &Arc<Partition>, header: &BatchHeader) {
+    pub(crate) fn collect(
+        &mut self,
+        topic: &str,
+        partition: &Arc<Partition>,
+        header: &BatchHeader,
+    ) {
         let (producer_id, epoch) = (header.producer_id, header.producer_epoch);
         if header.attributes.is_transactional() && partition.asks(producer_id, epoch) {
             self.open.push(Question {
@@ -71,7 +76,13 @@ impl Questions {
             let partitions: Vec<_> = own.iter().map(Question::place).collect();
             let word = broker
                 .transactions
-                .add_partitions(broker, transactional_id, producer.0, producer.1, &partitions)
+                .add_partitions(
+                    broker,
+                    transactional_id,
+                    producer.0,
+                    producer.1,
+                    &partitions,
+                )
                 .await;
             for question in own {
                 question.answer(word, version);

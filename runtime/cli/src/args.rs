@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::cluster::ClusterCommand;
 use crate::completions::CompletionsArgs;
 use crate::consume::ConsumeArgs;
 use crate::dlq::DlqCommand;
@@ -10,6 +11,7 @@ use crate::plugin::PluginCommand;
 use crate::produce::ProduceArgs;
 use crate::quota::QuotaCommand;
 use crate::serve::ServeArgs;
+use crate::store::StoreCommand;
 use crate::topic::TopicCommand;
 
 /// A Kafka broker that runs your WebAssembly filters, routers and transforms on produce and consume.
@@ -54,6 +56,12 @@ pub(crate) enum Command {
     /// Look at dead letters, and send them again.
     #[command(subcommand)]
     Dlq(DlqCommand),
+    /// Look at the broker as a whole.
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+    /// Check and show the data of a broker that does not run.
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Look at consumer groups.
     #[command(subcommand)]
     Group(GroupCommand),

@@ -3,6 +3,7 @@
 mod admin;
 mod args;
 mod client;
+mod cluster;
 mod completions;
 mod consume;
 mod dlq;
@@ -15,6 +16,7 @@ mod produce;
 mod progress;
 mod quota;
 mod serve;
+mod store;
 mod topic;
 
 use std::io::ErrorKind;
@@ -50,6 +52,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::Consume(args) => consume::run(args, global),
         Command::Plugin(command) => plugin::run(command, global),
         Command::Dlq(command) => dlq::run(command, global),
+        Command::Store(command) => store::run(command),
+        Command::Cluster(command) => cluster::run(command, global),
         Command::Group(command) => group::run(command, global),
         Command::Quota(command) => quota::run(command, global),
         Command::Completions(args) => completions::run(args),

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use tidegate_record::{Offset, PartitionId};
 
 use crate::{
-    AbortedTransaction, Change, CommandLog, IndexRow, LogStore, PartitionEntry, Placed, StoreError,
-    Stored,
+    AbortedTransaction, Change, CommandLog, IndexRow, LogStore, PartitionEntry, Placed,
+    ProducerSnapshot, StoreError, Stored,
 };
 
 /// A [`LogStore`] that forgets everything when dropped.
@@ -26,6 +26,7 @@ struct Partition {
     /// By the offset of their markers.
     aborted: BTreeMap<Offset, AbortedTransaction>,
     cleaned: Offset,
+    producers: Option<ProducerSnapshot>,
 }
 
 impl MemoryLog {
@@ -109,6 +110,7 @@ impl LogStore for MemoryLog {
                 notes: BTreeMap::new(),
                 aborted: BTreeMap::new(),
                 cleaned: 0,
+                producers: None,
             },
         );
         Ok(())
@@ -277,9 +279,28 @@ impl LogStore for MemoryLog {
         self.with(id, |partition| partition.cleaned)
     }
 
+    fn producers(&self, id: PartitionId) -> Result<Option<ProducerSnapshot>, StoreError> {
+        self.with(id, |partition| partition.producers.clone())
+    }
+
+    fn put_producers(
+        &self,
+        id: PartitionId,
+        snapshot: &ProducerSnapshot,
+    ) -> Result<(), StoreError> {
+        self.with_mut(id, |partition| {
+            partition.producers = Some(snapshot.clone());
+        })
+    }
+
+    fn settle(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn truncate(&self, id: PartitionId, to: Offset) -> Result<(), StoreError> {
         self.with_mut(id, |partition| {
             partition.cleaned = partition.cleaned.min(to);
+            partition.producers.take_if(|snapshot| snapshot.below > to);
             partition.keep(|row| row.last_offset < to);
         })
     }

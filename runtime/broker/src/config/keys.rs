@@ -48,6 +48,10 @@ static KEYS: &[OwnKey] = keys![
         "Client ids whose gaps are told in another way than `tidegate.consume.gap`: `pattern=mode`, comma-separated, `*` for any characters.";
     "tidegate.max.decoded.bytes", Int, "67108864", Check::AtLeast(1024),
         "The most bytes that one batch may decompress to before a plugin or another codec sees it.";
+    "tidegate.scrub.bytes.per.sec", Long, "8388608", Check::AtLeast(65_536),
+        "How fast the scrub reads, in bytes per second.";
+    "tidegate.scrub.interval.ms", Long, "604800000", Check::AtLeast(0),
+        "Time between two scrubs, in milliseconds; the first begins with the broker. A scrub reads everything stored and checks it. 0 is never.";
     "tidegate.sync.lazy.ms", Int, "20", Check::Between(1, 60_000),
         "A write that no acks=all waits for is synced to disk within this time, in milliseconds; consumers see it then.";
     "tidegate.tail.cache.bytes", Long, "134217728", Check::Between(0, 1_099_511_627_776),

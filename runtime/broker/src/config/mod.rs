@@ -105,6 +105,9 @@ pub struct ServerConfig {
     pub append_queue_bytes: usize,
     /// A write that nobody asked to sync is synced within this time.
     pub lazy_sync_ms: u64,
+    /// Time between two scrubs of the store; 0 is never.
+    pub scrub_interval_ms: u64,
+    pub scrub_bytes_per_sec: u64,
     /// Most bytes that one batch may decompress to.
     pub max_decoded_bytes: usize,
     pub log_retention_check_interval_ms: u64,

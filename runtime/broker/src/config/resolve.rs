@@ -114,6 +114,8 @@ fn resolve(layers: Vec<Layer>, options: &ServeOptions) -> Result<ServerConfig, C
         tail_cache_bytes: values.number("tidegate.tail.cache.bytes")?,
         append_queue_bytes: values.number("tidegate.append.queue.bytes")?,
         lazy_sync_ms: values.number("tidegate.sync.lazy.ms")?,
+        scrub_interval_ms: values.number("tidegate.scrub.interval.ms")?,
+        scrub_bytes_per_sec: values.number("tidegate.scrub.bytes.per.sec")?,
         max_decoded_bytes: values.number("tidegate.max.decoded.bytes")?,
         log_retention_check_interval_ms: values.number("log.retention.check.interval.ms")?,
         plugin_engine: values.plugin_engine(options)?,

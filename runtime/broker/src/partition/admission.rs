@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use tidegate_record::{Batch, CheckedBatch, LeaderEpoch, Offset, PartitionId};
-use tidegate_storage::{Log, ReadError};
+use tidegate_storage::{Log, ProducerSnapshot, ReadError};
 use tokio::sync::oneshot;
 
 use super::append::{Acks, ProduceOutcome};
@@ -28,6 +28,10 @@ pub(super) struct Admission {
     /// Their batches, and nobody else's, stay in the queue until then.
     holds: HashMap<i64, Hold>,
     next_ticket: Ticket,
+    /// Every batch of the log below it that a producer sent has been told to `producers`.
+    reflected: Offset,
+    /// Where the last snapshot ends, and a start would have to begin to read.
+    saved: Offset,
 }
 
 struct Hold {
@@ -60,16 +64,19 @@ pub(super) struct Waiter {
 }
 
 impl Admission {
-    /// Producer state as the log's index rows tell it.
+    /// Producer state as the last snapshot and the index rows behind it tell it.
     pub(super) fn replay(
         log: &Log,
         id: PartitionId,
         start: Offset,
-        now_ms: i64,
     ) -> Result<Admission, ReadError> {
-        let mut producers = Producers::default();
-        let mut transactions = OpenTransactions::default();
-        let mut from = start;
+        let Restored {
+            mut producers,
+            mut transactions,
+            below,
+        } = restored(log, id)?.unwrap_or_default();
+        let saved = below.max(start);
+        let mut from = saved;
         loop {
             let rows = log.rows(id, from, REPLAY_ROWS)?;
             let Some(last) = rows.last() else { break };
@@ -79,7 +86,7 @@ impl Admission {
                 let attributes = tidegate_record::Attributes(row.attributes);
                 if attributes.is_control() {
                     // Which coordinator wrote it stands in the batch only, and it will say so again.
-                    producers.replay_marker(id, epoch, now_ms);
+                    producers.replay_marker(id, epoch, row.append_time);
                     transactions.ended(id, row.base_offset);
                     continue;
                 }
@@ -87,7 +94,7 @@ impl Admission {
                     transactions.replay(id, epoch, row.base_offset);
                 }
                 if row.base_sequence >= 0 {
-                    producers.replay(id, epoch, stored_batch(row), now_ms);
+                    producers.replay(id, epoch, stored_batch(row), row.append_time);
                 }
             }
         }
@@ -99,12 +106,42 @@ impl Admission {
             in_chain: false,
             holds: HashMap::new(),
             next_ticket: 0,
+            reflected: from,
+            saved,
         })
     }
 
     pub(super) fn next_ticket(&mut self) -> Ticket {
         self.next_ticket += 1;
         self.next_ticket
+    }
+
+    /// The batch of a flight is in the log, and `producers` knows. Called in the order of the log.
+    pub(super) fn landed(&mut self, last_offset: Offset) {
+        self.reflected = self.reflected.max(last_offset.saturating_add(1));
+    }
+
+    /// What a start would need to know of the producers, if at least so many offsets (and one) lie behind the last
+    /// snapshot. `log_end` was read before, under the lock that this is called under.
+    pub(super) fn snapshot(
+        &mut self,
+        min_offsets: i64,
+        log_end: Offset,
+    ) -> Option<ProducerSnapshot> {
+        // Every batch of a producer is a flight from before it is written until it is reflected; what else is written
+        // here (routed copies) has no producer.
+        let below = match self.flights.is_empty() {
+            true => log_end.max(self.reflected),
+            false => self.reflected,
+        };
+        if below - self.saved < min_offsets.max(1) {
+            return None;
+        }
+        self.saved = below;
+        Some(ProducerSnapshot {
+            below,
+            state: self.producers.snapshot(&self.transactions).into(),
+        })
     }
 
     /// Drops a failed batch and every later one of its producer, wherever it is (what the log already has in its queue
@@ -212,6 +249,31 @@ impl Item {
     fn is_marker(&self) -> bool {
         matches!(self, Item::Marker { .. })
     }
+}
+
+/// What a snapshot tells: the state of producers and transactions as it was below an offset.
+#[derive(Default)]
+struct Restored {
+    producers: Producers,
+    transactions: OpenTransactions,
+    below: Offset,
+}
+
+/// What the last snapshot tells. One that cannot be read is no loss while the rows are there.
+fn restored(log: &Log, id: PartitionId) -> Result<Option<Restored>, ReadError> {
+    let Some(snapshot) = log.producers(id)? else {
+        return Ok(None);
+    };
+    Ok(Producers::restore(&snapshot.state)
+        .inspect_err(|error| {
+            tracing::warn!(?id, %error, "a producer snapshot is not used; every row is read instead");
+        })
+        .ok()
+        .map(|(producers, transactions)| Restored {
+            producers,
+            transactions,
+            below: snapshot.below,
+        }))
 }
 
 fn stored_batch(row: &tidegate_storage::IndexRow) -> StoredBatch {

@@ -14,6 +14,7 @@ use crate::topics::ChainSlot;
 
 use super::admission::{Flight, Item, Queued, Waiter, remembered};
 use super::chain_run::{self, Processed};
+use super::flush;
 use super::producers::{Admit, SequenceError, StaleMarker, StoredBatch, Ticket};
 use super::{Partition, State};
 
@@ -321,7 +322,8 @@ impl Partition {
         let Some(flight) = state.admission.flights.get(&ticket) else {
             return false;
         };
-        let sync = flight.waiters.iter().any(|waiter| waiter.acks == Acks::All);
+        let sync = !flush::is_relaxed(&self.topic)
+            && flight.waiters.iter().any(|waiter| waiter.acks == Acks::All);
         let written = Written {
             ticket,
             producer_id: processed.batch.header().producer_id,
@@ -429,6 +431,7 @@ impl Partition {
                     .stored(producer_id, ticket, stored.base_offset);
             }
         }
+        admission.landed(stored.last_offset);
         let Some(flight) = state.admission.flights.remove(&ticket) else {
             return;
         };

@@ -10,6 +10,7 @@ mod consume;
 mod dead_letters;
 mod explain;
 mod facts;
+mod flush;
 mod notes;
 mod open_transactions;
 mod producers;
@@ -21,8 +22,8 @@ mod stops;
 mod stored_form;
 #[cfg(test)]
 mod tests;
-mod transactions;
 mod times;
+mod transactions;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -31,7 +32,7 @@ use tidegate_plugin::Engine;
 use tidegate_record::{LeaderEpoch, Offset, PartitionId};
 use tidegate_replication::{Effect, Event, Replica};
 use tidegate_storage::{
-    Compaction, CompactionPolicy, Log, Progress, ReadError, RetentionPolicy, StoreHealth,
+    Compaction, CompactionPolicy, Log, Progress, ReadError, RetentionPolicy, Scrubbed, StoreHealth,
 };
 use tokio::sync::{Notify, oneshot};
 
@@ -81,9 +82,9 @@ struct State {
 }
 
 impl Partition {
-    /// Opens the partition on this node as its leader: replays producer state from the log's index rows and elects.
+    /// Opens the partition on this node as its leader: replays producer state and elects.
     ///
-    /// Reads every index row of the partition, so it belongs on a blocking thread.
+    /// Reads the index rows behind the last producer snapshot, so it belongs on a blocking thread.
     pub(crate) fn open(
         id: PartitionId,
         index: i32,
@@ -92,9 +93,10 @@ impl Partition {
         leadership: Leadership,
     ) -> Result<Arc<Partition>, ReadError> {
         let bounds = env.log.bounds(id).ok_or(ReadError::UnknownPartition(id))?;
-        let admission = Admission::replay(&env.log, id, bounds.start, now_ms())?;
+        let admission = Admission::replay(&env.log, id, bounds.start)?;
         let mut replica = Replica::new(env.node_id);
         env.log.set_epoch(id, leadership.epoch);
+        env.log.set_flush_policy(id, flush::policy(&topic));
         let effects = replica.step(
             Event::Elected {
                 epoch: leadership.epoch,
@@ -163,12 +165,11 @@ impl Partition {
         let mut effects = state
             .replica
             .step(Event::Appended { end: progress.end }, now_ms());
-        effects.extend(state.replica.step(
-            Event::Synced {
-                end: progress.synced_end,
-            },
-            now_ms(),
-        ));
+        let durable = match flush::is_relaxed(&self.topic) {
+            true => progress.end,
+            false => progress.synced_end,
+        };
+        effects.extend(state.replica.step(Event::Synced { end: durable }, now_ms()));
         self.act(&mut state, effects);
     }
 
@@ -192,8 +193,11 @@ impl Partition {
         wake(&mut self.lock().watchers);
     }
 
-    /// The topic's `min.insync.replicas` may have changed.
+    /// The topic's `min.insync.replicas` or `flush.*` may have changed.
     pub(crate) fn reconfigure(&self, replicas: Vec<i32>) {
+        self.env
+            .log
+            .set_flush_policy(self.id, flush::policy(&self.topic));
         let min_isr = self.topic.config().min_insync_replicas;
         let mut state = self.lock();
         let effects = state
@@ -230,6 +234,29 @@ impl Partition {
         admission
             .producers
             .expire(before_ms, |id| transactions.is_open(id));
+    }
+
+    /// Stores what a start would need to know of the producers, if at least so many offsets lie behind the last
+    /// snapshot. Blocks on the disk.
+    pub(crate) fn save_producers(&self, min_offsets: i64) -> Result<(), ReadError> {
+        let snapshot = {
+            let mut state = self.lock();
+            let end = self.env.log.bounds(self.id).map_or(0, |bounds| bounds.end);
+            state.admission.snapshot(min_offsets, end)
+        };
+        match snapshot {
+            Some(snapshot) => self.env.log.keep_producers(self.id, &snapshot),
+            None => Ok(()),
+        }
+    }
+
+    /// One step of a scrub, see [`Log::scrub`]. Blocks on the disk.
+    pub(crate) fn scrub(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Option<Scrubbed>, ReadError> {
+        self.env.log.scrub(self.id, from, max_bytes)
     }
 
     /// Applies time and size retention; returns the new log start if it moved. Blocks on the disk.

@@ -51,13 +51,10 @@ impl OpenTransactions {
         self.by_producer.get(&producer_id)?.first
     }
 
-    /// Producers with a stored batch in an open transaction.
-    pub(super) fn producers(&self) -> impl Iterator<Item = i64> {
-        let begun = self
-            .by_producer
-            .iter()
-            .filter(|(_, open)| open.first.is_some());
-        begun.map(|(id, _)| *id)
+    /// Epoch and first offset of the producer's open transaction.
+    pub(super) fn begun(&self, producer_id: i64) -> Option<(i16, Offset)> {
+        let open = self.by_producer.get(&producer_id)?;
+        open.first.map(|first| (open.epoch, first))
     }
 
     /// The coordinator says that the partition is in the producer's transaction.

@@ -4,6 +4,8 @@
 //! first offset, a duplicate of one in flight joins it, and neither meets the plugin or a route again. Pure: no clock,
 //! no log, no lock; the partition owns one and feeds it outcomes.
 
+mod snapshot;
+
 use std::collections::{HashMap, VecDeque};
 
 use tidegate_record::{BatchHeader, Offset};

@@ -54,10 +54,10 @@ static DEFS: &[ConfigDef] = defs![
     "file.delete.delay.ms", Long, "60000", Check::AtLeast(0), [same("log.segment.delete.delay.ms")],
         "Accepted for Kafka's tools; this store has no segment files to delete late.";
     "flush.messages", Long, LONG_MAX, Check::AtLeast(1), [same("log.flush.interval.messages")],
-        "Accepted and kept, not acted on by this version: a write is synced before its acks=all is answered, and else within tidegate.sync.lazy.ms.";
+        "Records that may be written before a sync follows. With a value above 1 acks=all is answered after the write and readers see written records, so a power cut may take what no sync covered; without one (and without flush.ms) acks=all waits for the sync.";
     "flush.ms", Long, LONG_MAX, Check::AtLeast(0),
         [same("log.flush.interval.ms"), same("log.flush.scheduler.interval.ms")],
-        "Accepted and kept, not acted on by this version: a write is synced before its acks=all is answered, and else within tidegate.sync.lazy.ms.";
+        "How long a written record may wait for a sync, in milliseconds. With a value above 0 acks=all is answered after the write and readers see written records, so a power cut may take what no sync covered; without one (and without flush.messages) acks=all waits for the sync.";
     "follower.replication.throttled.replicas", List, "", Check::Any, [],
         "Accepted for Kafka's tools; one broker has no followers to throttle.";
     "index.interval.bytes", Int, "4096", Check::AtLeast(0), [same("log.index.interval.bytes")],

@@ -7,8 +7,8 @@
 mod admin;
 mod data;
 mod groups;
-mod transactions;
 mod quotas;
+mod transactions;
 
 /// One API: the versions with a schema and the body's fields.
 pub(crate) struct Schema {

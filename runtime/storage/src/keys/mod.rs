@@ -6,6 +6,7 @@
 //! | `rows` | partition, base offset | index row | [`index_row`] |
 //! | `notes` | partition, base offset | what the writer noted of the batch | [`note`] |
 //! | `aborted` | partition, offset of the marker | the transaction that it aborted | [`aborted`] |
+//! | `producers` | partition | snapshot of its producers | [`producers`] |
 //! | `partitions` | partition | topic id, index, log start | [`partition`] |
 //! | `default` | `format` | format version | [`format`](mod@format) |
 //! | `default` | `cleaned`, partition | how far it is compacted | [`cleaned`] |
@@ -21,6 +22,7 @@ pub(crate) mod format;
 pub(crate) mod index_row;
 pub(crate) mod note;
 pub(crate) mod partition;
+pub(crate) mod producers;
 pub(crate) mod snapshot;
 
 use crate::StoreError;

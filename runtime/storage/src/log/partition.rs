@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering};
 use tidegate_record::{LeaderEpoch, Offset, PartitionId};
 
 use super::compact::Compacted;
+use super::lock;
 use super::tail::Tail;
-use crate::{Bounds, IndexRow, LogStore, PartitionEntry, StoreError};
+use crate::{Bounds, FlushPolicy, IndexRow, LogStore, PartitionEntry, StoreError};
 
 /// Positions of one partition. Only the writer moves the end forward; truncation moves it back
 /// under the gate, so it never runs beside the writer. `start <= end` and `synced_end <= end`.
@@ -24,6 +25,7 @@ pub(crate) struct Partition {
     /// At or behind the last marker that aborted something, -1 without one: where a reader need not look.
     last_abort: AtomicI64,
     pub(crate) tail: Mutex<Tail>,
+    flush: Mutex<FlushPolicy>,
     /// Held through a pass of compaction, so that there is one at a time.
     pub(crate) compaction: Mutex<Option<Compacted>>,
 }
@@ -82,7 +84,8 @@ impl Partition {
             end_position: AtomicU64::new(end.position),
             max_timestamp: AtomicI64::new(end.max_timestamp),
             last_abort: AtomicI64::new(last_abort(store, entry, end.offset)?),
-            tail: Mutex::new(Tail::default()),
+            tail: Mutex::default(),
+            flush: Mutex::default(),
             compaction: Mutex::default(),
         })
     }
@@ -162,6 +165,14 @@ impl Partition {
 
     pub(crate) fn aborted(&self, marker: Offset) {
         self.last_abort.fetch_max(marker, Ordering::AcqRel);
+    }
+
+    pub(crate) fn flush_policy(&self) -> FlushPolicy {
+        *lock(&self.flush)
+    }
+
+    pub(crate) fn set_flush_policy(&self, policy: FlushPolicy) {
+        *lock(&self.flush) = policy;
     }
 
     pub(crate) fn size_bytes(&self) -> u64 {

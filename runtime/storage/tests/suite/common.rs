@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tidegate_record::{Batch, BatchBuilder, Codec, LeaderEpoch, Offset, PartitionId, RecordParts};
 use tidegate_storage::{
     AbortedTransaction, Append, AppendError, AppendPart, Appended, Change, IndexRow, Log,
-    LogOptions, LogStore, PartitionEntry, Placed, StoreError, Stored,
+    LogOptions, LogStore, PartitionEntry, Placed, ProducerSnapshot, StoreError, Stored,
 };
 
 pub(crate) const EPOCH: LeaderEpoch = LeaderEpoch(3);
@@ -245,6 +245,22 @@ impl LogStore for Troubled {
     fn cleaned(&self, id: PartitionId) -> Result<Offset, StoreError> {
         self.inner.cleaned(id)
     }
+    fn producers(&self, id: PartitionId) -> Result<Option<ProducerSnapshot>, StoreError> {
+        self.inner.producers(id)
+    }
+
+    fn put_producers(
+        &self,
+        id: PartitionId,
+        snapshot: &ProducerSnapshot,
+    ) -> Result<(), StoreError> {
+        self.inner.put_producers(id, snapshot)
+    }
+
+    fn settle(&self) -> Result<(), StoreError> {
+        self.inner.settle()
+    }
+
     fn truncate(&self, id: PartitionId, to: Offset) -> Result<(), StoreError> {
         self.inner.truncate(id, to)
     }

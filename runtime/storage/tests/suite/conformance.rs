@@ -7,7 +7,7 @@ use super::common::{batch, batch_at, entry, placed, write};
 use tidegate_record::PartitionId;
 use tidegate_storage::{
     AbortedTransaction, Change, CommandLog, LogStore, MemoryCommandLog, MemoryLog, PartitionEntry,
-    Placed, RocksCommandLog, RocksLog, RocksOptions, StoreError, Stored,
+    Placed, ProducerSnapshot, RocksCommandLog, RocksLog, RocksOptions, StoreError, Stored,
 };
 
 const P0: PartitionId = PartitionId(0);
@@ -45,6 +45,7 @@ conformance!(
     unknown_partitions_are_errors,
     notes_live_as_long_as_their_batches,
     aborted_transactions_live_as_long_as_their_markers,
+    a_producer_snapshot_lives_as_long_as_what_it_knows,
     reads_beside_writes_see_whole_writes,
 );
 
@@ -368,6 +369,35 @@ fn aborted_transactions_live_as_long_as_their_markers(store: &dyn LogStore) {
     store.create_partition(&entry(1)).unwrap();
     assert_eq!(found(1, 0), []);
     assert!(store.aborted(PartitionId(9), 0, 1).is_err());
+}
+
+fn a_producer_snapshot_lives_as_long_as_what_it_knows(store: &dyn LogStore) {
+    let snapshot = |below, state: &'static str| ProducerSnapshot {
+        below,
+        state: state.into(),
+    };
+    for id in 0..2 {
+        store.create_partition(&entry(id)).unwrap();
+        write(store, id, &run(4)).unwrap();
+        assert_eq!(store.producers(PartitionId(id)).unwrap(), None);
+        let (old, new) = (snapshot(3, "old"), snapshot(6, "new"));
+        store.put_producers(PartitionId(id), &old).unwrap();
+        store.put_producers(PartitionId(id), &new).unwrap();
+        assert_eq!(store.producers(PartitionId(id)).unwrap(), Some(new));
+    }
+    store.settle().unwrap();
+    store.delete_below(P0, 9).unwrap();
+    store.truncate(P0, 9).unwrap();
+    assert_eq!(store.producers(P0).unwrap(), Some(snapshot(6, "new")));
+    write(store, 0, &run(4)[..3]).unwrap();
+    store.truncate(P0, 5).unwrap();
+    assert_eq!(store.producers(P0).unwrap(), None, "it knew of batch 3");
+    store.delete_partition(P1).unwrap();
+    store.create_partition(&entry(1)).unwrap();
+    assert_eq!(store.producers(P1).unwrap(), None);
+    let unknown = PartitionId(9);
+    assert!(store.put_producers(unknown, &snapshot(0, "")).is_err());
+    assert!(store.producers(unknown).is_err());
 }
 
 fn reads_beside_writes_see_whole_writes(store: &dyn LogStore) {

@@ -9,8 +9,8 @@ use super::common::{
 };
 use tidegate_record::{Batch, LeaderEpoch, PartitionId, retain};
 use tidegate_storage::{
-    Append, AppendError, AppendPart, Lane, Late, Log, LogOptions, LogStore, MemoryLog, Progress,
-    ReadError, RetentionPolicy, RocksLog, RocksOptions, StoreError, StoreHealth,
+    Append, AppendError, AppendPart, FlushPolicy, Lane, Late, Log, LogOptions, LogStore, MemoryLog,
+    Progress, ReadError, RetentionPolicy, RocksLog, RocksOptions, StoreError, StoreHealth,
 };
 
 const P0: PartitionId = PartitionId(0);
@@ -489,6 +489,52 @@ fn unsynced_appends_are_answered_first_and_synced_later() {
             }
         );
         assert_eq!(store.syncs.load(Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
+fn a_relaxed_partition_is_synced_by_count_or_by_time() {
+    on_both(|store| {
+        let store = Troubled::new(store);
+        let options = LogOptions {
+            lazy_sync_ms: u64::MAX,
+            ..LogOptions::default()
+        };
+        let log = open_with(store.clone(), 2, options);
+        let (moved, progress) = channel();
+        log.on_progress(Box::new(move |all: &[Progress]| {
+            all.iter().for_each(|one| moved.send(*one).unwrap_or(()));
+        }));
+        let flush = |messages, ms| log.set_flush_policy(P0, FlushPolicy { messages, ms });
+        let written = |records| {
+            submit(&log, vec![part(0, batch(records))], false)
+                .recv()
+                .unwrap()
+                .unwrap()
+        };
+        let synced = |end| {
+            while progress.recv().unwrap().synced_end < end {}
+            store.syncs.load(Ordering::SeqCst)
+        };
+
+        flush(Some(10), None);
+        written(4);
+        written(5);
+        assert_eq!(log.bounds(P0).unwrap().synced_end, 0);
+        written(1);
+        assert_eq!(synced(10), 1, "one sync at the tenth record");
+
+        flush(Some(1000), Some(1));
+        written(1);
+        assert_eq!(synced(11), 2, "time was up first");
+
+        // Somebody else's sync is everybody's, and the count begins anew.
+        flush(Some(10), None);
+        written(9);
+        append(&log, 1, batch(1));
+        assert_eq!(synced(20), 3);
+        written(9);
+        assert_eq!(log.bounds(P0).unwrap().synced_end, 20);
     });
 }
 

@@ -15,7 +15,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
-use tidegate_storage::StoreHealth;
+use tidegate_storage::{LogStats, StoreHealth};
 
 use self::plugins::PluginSeries;
 use super::Refused;
@@ -46,6 +46,9 @@ pub(super) async fn metrics(State(broker): State<Arc<Broker>>) -> Result<Respons
 #[derive(Debug)]
 struct Snapshot {
     online: bool,
+    log: LogStats,
+    /// Passes, batches, bytes, damaged.
+    scrub: [u64; 4],
     topics: usize,
     partitions: usize,
     compilations: u64,
@@ -70,6 +73,8 @@ impl Snapshot {
         let image = broker.image();
         Snapshot {
             online: matches!(broker.log.health(), StoreHealth::Online),
+            log: broker.log.stats(),
+            scrub: broker.scrub.read(),
             topics: image.topics.len(),
             partitions: image.partition_count(),
             compilations: broker.plugins.engine().compilations(),
@@ -145,6 +150,26 @@ impl Collector for Snapshot {
             "plugin_cache_hits",
             "Plugins since the start whose code an earlier run had compiled",
             self.cache_hits,
+        )?;
+        counter(
+            "store_writes",
+            "Writes to the store, each a group of appends",
+            self.log.writes,
+        )?;
+        counter("store_batches", "Batches written", self.log.batches)?;
+        counter("store_syncs", "Syncs that succeeded", self.log.syncs)?;
+        counter(
+            "store_sync_nanos",
+            "Nanoseconds spent in them",
+            self.log.sync_nanos,
+        )?;
+        counter("scrub_passes", "Scrubs of the whole store", self.scrub[0])?;
+        counter("scrub_batches", "Batches that scrubs read", self.scrub[1])?;
+        counter("scrub_bytes", "Bytes of them", self.scrub[2])?;
+        counter(
+            "scrub_damaged",
+            "Batches and partitions that a scrub found damaged",
+            self.scrub[3],
         )?;
         self.topic_gauges(&mut encoder)?;
         self.quota_gauges(&mut encoder)?;

@@ -14,7 +14,7 @@ use tidegate_record::{
 };
 use tidegate_storage::{
     AbortedTransaction, Change, IndexRow, Log, LogOptions, LogStore, MemoryLog, PartitionEntry,
-    Placed, StoreError, Stored,
+    Placed, ProducerSnapshot, StoreError, Stored,
 };
 use tokio::sync::oneshot;
 
@@ -109,6 +109,17 @@ impl World {
     /// Stops and starts again on the same store, under the next leader epoch.
     pub(crate) fn reopen(&mut self) {
         self.log.close();
+        // As after a clean stop, every other time.
+        for partition in self
+            .topics
+            .all()
+            .iter()
+            .flat_map(|topic| topic.partitions())
+        {
+            if partition.leader_epoch().0 % 2 == 0 {
+                partition.save_producers(0).expect("memory takes it");
+            }
+        }
         self.bump_epoch();
         (self.log, self.topics, self.env) = open(&self.store, &self.image, &self.options);
     }
@@ -632,6 +643,22 @@ impl LogStore for GateStore {
 
     fn cleaned(&self, id: PartitionId) -> Result<Offset, StoreError> {
         self.inner.cleaned(id)
+    }
+
+    fn producers(&self, id: PartitionId) -> Result<Option<ProducerSnapshot>, StoreError> {
+        self.inner.producers(id)
+    }
+
+    fn put_producers(
+        &self,
+        id: PartitionId,
+        snapshot: &ProducerSnapshot,
+    ) -> Result<(), StoreError> {
+        self.inner.put_producers(id, snapshot)
+    }
+
+    fn settle(&self) -> Result<(), StoreError> {
+        self.inner.settle()
     }
 
     fn truncate(&self, id: PartitionId, to: Offset) -> Result<(), StoreError> {
