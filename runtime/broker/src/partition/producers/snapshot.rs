@@ -33,7 +33,7 @@ const LAYOUT: u8 = 1;
 const FENCE: u8 = 1;
 const OPEN: u8 = 2;
 
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SnapshotError {
     #[error("layout {0} is not known")]
     Layout(u8),
