@@ -456,6 +456,8 @@ fn late_parts_and_notes_come_back_with_their_source_or_not_at_all() {
         }
         let cut = copy.path().join(wal.file_name().unwrap());
         std::fs::write(cut, &whole[..keep]).unwrap();
+        // And a floor from before it was written.
+        std::fs::remove_file(copy.path().join("FLOOR")).unwrap();
         let store = rocks(copy.path());
         let sources = store.rows(P0, 0, 100).unwrap();
         let letters = store.rows(P1, 0, 100).unwrap();
