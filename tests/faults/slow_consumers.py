@@ -11,11 +11,11 @@ from harness import wire
 from harness.broker import Broker
 from harness.report import Report, same
 
-STALLED = 100
+STALLED = 16
 MEGABYTES = 64
 PRODUCES = 300
-# Of an answer, each stalled connection may hold what one fetch may return; the batches in it are shared with the cache.
-MOST_BYTES = 1 << 30
+# Each connection holds one large answer at most, of up to 64 MiB of records, and a copy while it is encoded.
+MOST_BYTES = STALLED * 2 * (64 << 20) + (256 << 20)
 
 
 def main():
