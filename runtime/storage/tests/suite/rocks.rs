@@ -9,8 +9,8 @@ use super::common::{
 };
 use tidegate_record::PartitionId;
 use tidegate_storage::{
-    Append, AppendError, Late, Log, LogOptions, LogStore, PartitionEntry, RetentionPolicy,
-    RocksCommandLog, RocksLog, RocksOptions, StoreError, StoreHealth, StoreReader,
+    Append, AppendError, CommandLog, Late, Log, LogOptions, LogStore, PartitionEntry,
+    RetentionPolicy, RocksCommandLog, RocksLog, RocksOptions, StoreError, StoreHealth, StoreReader,
 };
 
 const P0: PartitionId = PartitionId(0);
