@@ -298,7 +298,7 @@ fn producers_in_flight_do_not_expire() {
     assert_eq!(producers.admit(&header(&sent(1, 0)), 1, 100), Admit::New);
     assert_eq!(producers.admit(&header(&sent(2, 0)), 2, 100), Admit::New);
     producers.stored(2, 2, stored(&sent(2, 0), 0));
-    producers.expire(101);
+    producers.expire(101, |_| false);
     assert_eq!(
         producers.admit(&header(&sent(1, 0)), 3, 200),
         Admit::Joined(1)
