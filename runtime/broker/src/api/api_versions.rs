@@ -26,8 +26,6 @@ const FEATURES: &[(&str, i16)] = &[
     ("group.version", 1),
     // Epochs that each transaction bumps, and partitions that a produce adds (KIP-890).
     ("transaction.version", 2),
-    // Consumer groups that the broker assigns (KIP-848).
-    ("group.version", 1),
 ];
 /// First version that has features.
 const HAS_FEATURES: i16 = 3;
