@@ -184,10 +184,14 @@ impl World {
                 Logged::Plain(records) => {
                     for (key, value) in records {
                         match offset(key, value) {
-                            Some((key, Some(offset))) => drop(committed.insert(key, (at, offset))),
+                            Some((key, Some(offset))) => {
+                                committed.insert(key, (at, offset));
+                            }
                             Some((key, None)) => {
                                 committed.remove(&key);
-                                pending.values_mut().for_each(|p| drop(p.remove(&key)));
+                                pending.values_mut().for_each(|pending| {
+                                    pending.remove(&key);
+                                });
                             }
                             None => {}
                         }
