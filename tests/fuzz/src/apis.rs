@@ -28,7 +28,7 @@ pub fn is_checked(api_key: i16) -> bool {
 
 type Check = fn(i16, Bytes);
 
-fn check_as<R: Request + PartialEq + Debug>(version: i16, body: Bytes) {
+fn check_as<R: Request + Debug>(version: i16, body: Bytes) {
     let decoded = within(BUDGET.max_decoded_bytes + SLACK, || {
         decode::<R>(R::KEY, version, body, BUDGET)
     });
@@ -38,8 +38,13 @@ fn check_as<R: Request + PartialEq + Debug>(version: i16, body: Bytes) {
     let mut out = BytesMut::new();
     let encoded = request.encode(&mut out, version);
     encoded.expect("what was decoded can be encoded");
-    let again = decode::<R>(R::KEY, version, out.freeze(), BUDGET);
-    assert_eq!(again.as_ref(), Ok(&request), "version {version}");
+    let out = out.freeze();
+    let again = decode::<R>(R::KEY, version, out.clone(), BUDGET).expect("and decoded again");
+    // Compared as bytes: a quota that is not a number is not equal to itself.
+    let mut encoded = BytesMut::new();
+    let encoded_again = again.encode(&mut encoded, version);
+    encoded_again.expect("what was decoded can be encoded");
+    assert_eq!(encoded, out, "version {version}: {request:?}");
 }
 
 macro_rules! apis {
@@ -80,4 +85,15 @@ const APIS: &[(i16, Check)] = apis![
     ListPartitionReassignmentsRequest,
     OffsetDeleteRequest,
     DescribeProducersRequest,
+    AddPartitionsToTxnRequest,
+    AddOffsetsToTxnRequest,
+    EndTxnRequest,
+    WriteTxnMarkersRequest,
+    TxnOffsetCommitRequest,
+    DescribeTransactionsRequest,
+    ListTransactionsRequest,
+    DescribeClientQuotasRequest,
+    AlterClientQuotasRequest,
+    ConsumerGroupHeartbeatRequest,
+    ConsumerGroupDescribeRequest,
 ];

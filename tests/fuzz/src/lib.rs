@@ -34,7 +34,7 @@ mod types;
 #[allow(unused_imports)]
 use {
     error::{ReadError, StoreError},
-    types::{IndexRow, PartitionEntry},
+    types::{AbortedTransaction, IndexRow, PartitionEntry},
 };
 
 #[allow(dead_code)]

@@ -50,6 +50,7 @@ replay![
     stored_keys,
     notes,
     group_records,
+    transaction_records,
     metadata,
     properties,
     config_files,

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use tidegate_record::{
-    Batch, BatchBuilder, BatchHeader, CheckedBatch, Codec, DecodeLimits, HEADER_LEN, LeaderEpoch,
+    Batch, BatchBuilder, BatchHeader, CheckedBatch, Codec, DecodeLimits, EndMarker, HEADER_LEN, LeaderEpoch,
     RecordEditParts, RecordParts, Records, cut, last_surviving_delta, recode, retain, rewrite,
 };
 
@@ -99,11 +99,22 @@ fn stored(batch: &Batch) {
         assert_eq!(records.len(), batch.record_count());
         rebuilt(batch, &records);
     }
+    marked(batch);
     let again = batch.clone().place(3, LeaderEpoch(1)).stamp_append_time(9);
     Batch::check(again.into_bytes()).expect("its CRC is new");
     let last = batch.header().last_offset_delta;
     let shorter = cut(batch, last / 2);
     assert!(shorter.header().last_offset_delta <= last);
+}
+
+/// What is read as the end of a transaction is written as the same end.
+fn marked(batch: &Batch) {
+    if let Ok(Some(marker)) = EndMarker::of(batch) {
+        let header = batch.header();
+        let written = marker.batch(header.producer_id, header.producer_epoch, header.max_timestamp);
+        let written = written.expect("a marker fits a batch");
+        assert_eq!(EndMarker::of(&written), Ok(Some(marker)));
+    }
 }
 
 fn rebuilt(batch: &Batch, records: &Records) {
@@ -187,5 +198,11 @@ pub(super) fn seeds() -> Vec<Seed> {
         let run = [&[0], &batch.bytes()[..], &sparse.bytes()[..], b"\0\0"].concat();
         seeds.push(Seed::made(format!("{}-run", codec.name()), run));
     }
+    let marker = EndMarker {
+        commit: true,
+        coordinator_epoch: 3,
+    };
+    let batch = marker.batch(7, 2, 1000).expect("it fits");
+    seeds.push(Seed::made("marker", [&[0], &batch.bytes()[..]].concat()));
     seeds
 }

@@ -47,12 +47,17 @@ fn commands(mut bytes: &[u8]) {
             continue;
         };
         let written = encode_command(&command).expect("what was read can be written");
-        assert_eq!(decode_command(&written).as_ref(), Ok(&command));
+        let again = decode_command(&written).expect("what was written can be read");
+        // Compared as bytes: a quota that is not a number is not equal to itself.
+        assert_eq!(encode_command(&again).as_ref(), Ok(&written));
         if is_small(&command)
             && let Ok((next, _)) = apply(&image, &command)
         {
             image = next;
         }
+    }
+    for topic in image.topics.values() {
+        assert_eq!(image.topic_by_id(&topic.id), Some(topic));
     }
     reads_back(&image);
 }
@@ -67,7 +72,8 @@ fn is_small(command: &Command) -> bool {
 
 fn reads_back(image: &Image) {
     let written = encode_image(image).expect("an image can be stored");
-    assert_eq!(decode_image(&written).as_ref(), Ok(image));
+    let again = decode_image(&written).expect("what was stored can be read");
+    assert_eq!(encode_image(&again), Ok(written));
 }
 
 pub(super) fn seeds() -> Vec<Seed> {

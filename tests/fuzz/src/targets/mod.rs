@@ -13,6 +13,7 @@ mod properties;
 mod requests;
 mod stored_keys;
 mod topic_configs;
+mod transaction_records;
 mod transforms;
 
 use crate::corpus::Seed;
@@ -45,6 +46,7 @@ pub const ALL: &[Target] = targets![
     stored_keys,
     notes,
     group_records,
+    transaction_records,
     metadata,
     properties,
     config_files,

@@ -5,15 +5,15 @@
 use tidegate_record::PartitionId;
 
 use crate::corpus::Seed;
-use crate::keys::{batch, cleaned, command, format, index_row, note, partition, snapshot};
+use crate::keys::{aborted, batch, cleaned, command, format, index_row, note, partition, snapshot};
 use crate::memory::{SLACK, within};
-use crate::types::{IndexRow, PartitionEntry};
+use crate::types::{AbortedTransaction, IndexRow, PartitionEntry};
 
 pub(super) fn run(data: &[u8]) {
     let Some((kind, bytes)) = data.split_first() else {
         return;
     };
-    within(3 * bytes.len() + SLACK, || match kind % 8 {
+    within(3 * bytes.len() + SLACK, || match kind % 9 {
         0 => batch_key(bytes),
         1 => row(bytes),
         2 => noted(bytes),
@@ -21,10 +21,8 @@ pub(super) fn run(data: &[u8]) {
         4 => compacted(bytes),
         5 => command_key(bytes),
         6 => image(bytes),
-        _ => assert_eq!(
-            format::check(bytes).is_ok(),
-            bytes == format::encode(format::CURRENT)
-        ),
+        7 => version(bytes),
+        _ => ended(bytes),
     });
 }
 
@@ -48,6 +46,22 @@ fn row(bytes: &[u8]) {
                 .is_none_or(|offset| offset <= row.last_offset)
         );
         row.end_position();
+    }
+}
+
+fn version(bytes: &[u8]) {
+    if format::check(bytes).is_ok() {
+        assert!(bytes.len() == 4 && bytes <= format::encode(format::CURRENT).as_slice());
+    }
+}
+
+fn ended(bytes: &[u8]) {
+    let Some((marker, value)) = bytes.split_first_chunk::<8>() else {
+        return;
+    };
+    if let Ok(found) = aborted::decode(i64::from_be_bytes(*marker), value) {
+        assert_eq!(aborted::encode(&found), value);
+        assert!(found.first_offset <= found.last_offset);
     }
 }
 
@@ -122,7 +136,15 @@ pub(super) fn seeds() -> Vec<Seed> {
         index: 2,
         log_start: 40,
     };
-    let parts: [(&str, u8, Vec<u8>); 9] = [
+    let transaction = AbortedTransaction {
+        producer_id: 7,
+        first_offset: 3,
+        last_offset: 9,
+        stable_offset: 2,
+    };
+    let marker = [&9i64.to_be_bytes()[..], &aborted::encode(&transaction)].concat();
+    let parts: [(&str, u8, Vec<u8>); 10] = [
+        ("aborted", 8, marker),
         ("batch", 0, batch::encode(PartitionId(3), 258).to_vec()),
         ("row", 1, of_row(&row)),
         ("row-with-horizon", 1, of_row(&dated)),
