@@ -4,8 +4,14 @@
 //! Each is refused, unknown, or means something that is written as a record that means the same; a coordinator that
 //! loads them all answers afterwards. Memory follows from the bytes, not from what they claim.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
 use tidegate_coordinator::records::{
-    GroupMetadata, MemberRecord, Record, decode, group_key, offset_key, offset_value,
+    ClassicMetadata, ConsumerCurrent, ConsumerEpoch, ConsumerMemberMetadata, GroupMetadata, MemberRecord, Record,
+    ResolvedRegex, consumer_current_key, consumer_epoch_key, consumer_member_key, consumer_regex_key,
+    consumer_target_epoch_key, consumer_target_epoch_value, consumer_target_key, consumer_target_value, decode,
+    group_key, offset_key, offset_value,
 };
 use tidegate_coordinator::{Coordinator, GroupOptions, OffsetAndMetadata, Request};
 
@@ -42,37 +48,67 @@ pub(super) fn run(data: &[u8]) {
 }
 
 fn reads_back(record: &Record) {
-    match record {
+    if let Some((key, value)) = written(record) {
+        assert_eq!(decode(&key, value.as_deref()), Ok(without_expiry(record)));
+    }
+}
+
+/// Only the oldest records of offsets say when they expire.
+fn without_expiry(record: &Record) -> Record {
+    let mut record = record.clone();
+    if let Record::Offset { value: Some(value), .. } = &mut record {
+        value.expire_timestamp = None;
+    }
+    record
+}
+
+/// The record as it would be appended now; `None` for what is only ever read.
+fn written(record: &Record) -> Option<(Bytes, Option<Bytes>)> {
+    Some(match record {
         Record::Offset {
             group,
             topic,
             partition,
             value,
-        } => {
-            let bytes = value.as_ref().map(offset_value);
-            let again = decode(&offset_key(group, topic, *partition), bytes.as_deref());
-            // Only the oldest records say when they expire.
-            let without = |value: &OffsetAndMetadata| OffsetAndMetadata {
-                expire_timestamp: None,
-                ..value.clone()
-            };
-            let expected = Record::Offset {
-                group: group.clone(),
-                topic: topic.clone(),
-                partition: *partition,
-                value: value.as_ref().map(without),
-            };
-            assert_eq!(again, Ok(expected));
+        } => (offset_key(group, topic, *partition), value.as_ref().map(offset_value)),
+        Record::Group { group, value } => (group_key(group), value.as_ref().map(GroupMetadata::encode)),
+        Record::ConsumerEpoch { group, value } => {
+            (consumer_epoch_key(group), value.as_ref().map(ConsumerEpoch::encode))
         }
-        Record::Group { group, value } => {
-            let bytes = value.as_ref().map(GroupMetadata::encode);
-            assert_eq!(
-                decode(&group_key(group), bytes.as_deref()).as_ref(),
-                Ok(record)
-            );
+        Record::ConsumerMember {
+            group,
+            member,
+            value,
+        } => (
+            consumer_member_key(group, member),
+            value.as_ref().map(ConsumerMemberMetadata::encode),
+        ),
+        Record::ConsumerTargetEpoch { group, value } => {
+            (consumer_target_epoch_key(group), value.map(consumer_target_epoch_value))
         }
-        Record::Unknown => {}
-    }
+        Record::ConsumerTarget {
+            group,
+            member,
+            value,
+        } => (
+            consumer_target_key(group, member),
+            value.as_ref().map(consumer_target_value),
+        ),
+        Record::ConsumerCurrent {
+            group,
+            member,
+            value,
+        } => (
+            consumer_current_key(group, member),
+            value.as_ref().map(ConsumerCurrent::encode),
+        ),
+        Record::ConsumerRegex {
+            group,
+            regex,
+            value,
+        } => (consumer_regex_key(group, regex), value.as_ref().map(ResolvedRegex::encode)),
+        Record::ConsumerTopics { .. } | Record::Unknown => return None,
+    })
 }
 
 pub(super) fn seeds() -> Vec<Seed> {
@@ -101,11 +137,47 @@ pub(super) fn seeds() -> Vec<Seed> {
         state_timestamp: 9,
         members: vec![member],
     };
+    let said = ConsumerMemberMetadata {
+        client_id: "c".to_owned(),
+        subscribed_names: BTreeSet::from(["t".to_owned()]),
+        subscribed_regex: Some("t.*".to_owned()),
+        classic: Some(ClassicMetadata {
+            session_timeout_ms: 9,
+            protocols: vec![("range".to_owned(), Bytes::from_static(b"s"))],
+        }),
+        ..ConsumerMemberMetadata::default()
+    };
+    let held = BTreeMap::from([([7; 16], BTreeSet::from([0, 1]))]);
+    let current = ConsumerCurrent {
+        epoch: 3,
+        previous_epoch: 2,
+        state: 1,
+        revoking: BTreeMap::from([([8; 16], BTreeSet::from([2]))]),
+        assigned: held.clone(),
+    };
+    let regex = ResolvedRegex {
+        topics: BTreeSet::from(["t1".to_owned()]),
+        version: 5,
+        timestamp: 6,
+    };
+    let epoch = ConsumerEpoch {
+        epoch: 3,
+        metadata_hash: 77,
+    };
+    let consumer = [
+        entry(&consumer_epoch_key("g"), Some(&epoch.encode())),
+        entry(&consumer_member_key("g", "m"), Some(&said.encode())),
+        entry(&consumer_target_epoch_key("g"), Some(&consumer_target_epoch_value(3))),
+        entry(&consumer_target_key("g", "m"), Some(&consumer_target_value(&held))),
+        entry(&consumer_current_key("g", "m"), Some(&current.encode())),
+        entry(&consumer_regex_key("g", "t.*"), Some(&regex.encode())),
+    ];
     let (key, other) = (offset_key("g", "t", 3), group_key("g"));
     let committed = entry(&key, Some(&offset_value(&offset)));
     let formed = entry(&other, Some(&group.encode()));
     let gone = [entry(&key, None), entry(&other, None)].concat();
     vec![
+        Seed::made("consumer-group", consumer.concat()),
         Seed::made("offset", committed.clone()),
         Seed::made("group", formed.clone()),
         Seed::made("tombstones", gone.clone()),
