@@ -31,10 +31,15 @@ mod keys;
 #[path = "../../../runtime/storage/src/types.rs"]
 mod types;
 
+/// What an error of the store says of its disk.
+mod rocks {
+    pub(crate) const FLOOR_FILE: &str = "FLOOR";
+}
+
 #[allow(unused_imports)]
 use {
     error::{ReadError, StoreError},
-    types::{AbortedTransaction, IndexRow, PartitionEntry},
+    types::{AbortedTransaction, IndexRow, PartitionEntry, ProducerSnapshot},
 };
 
 #[allow(dead_code)]

@@ -5,15 +5,15 @@
 use tidegate_record::PartitionId;
 
 use crate::corpus::Seed;
-use crate::keys::{aborted, batch, cleaned, command, format, index_row, note, partition, snapshot};
+use crate::keys::{aborted, batch, cleaned, command, format, index_row, note, partition, producers, snapshot};
 use crate::memory::{SLACK, within};
-use crate::types::{AbortedTransaction, IndexRow, PartitionEntry};
+use crate::types::{AbortedTransaction, IndexRow, PartitionEntry, ProducerSnapshot};
 
 pub(super) fn run(data: &[u8]) {
     let Some((kind, bytes)) = data.split_first() else {
         return;
     };
-    within(3 * bytes.len() + SLACK, || match kind % 9 {
+    within(3 * bytes.len() + SLACK, || match kind % 10 {
         0 => batch_key(bytes),
         1 => row(bytes),
         2 => noted(bytes),
@@ -22,7 +22,8 @@ pub(super) fn run(data: &[u8]) {
         5 => command_key(bytes),
         6 => image(bytes),
         7 => version(bytes),
-        _ => ended(bytes),
+        8 => ended(bytes),
+        _ => producers_of(bytes),
     });
 }
 
@@ -62,6 +63,13 @@ fn ended(bytes: &[u8]) {
     if let Ok(found) = aborted::decode(i64::from_be_bytes(*marker), value) {
         assert_eq!(aborted::encode(&found), value);
         assert!(found.first_offset <= found.last_offset);
+    }
+}
+
+fn producers_of(bytes: &[u8]) {
+    if let Ok(found) = producers::decode(bytes) {
+        assert!(found.below >= 0);
+        assert_eq!(producers::encode(&found), bytes);
     }
 }
 
@@ -143,7 +151,12 @@ pub(super) fn seeds() -> Vec<Seed> {
         stable_offset: 2,
     };
     let marker = [&9i64.to_be_bytes()[..], &aborted::encode(&transaction)].concat();
-    let parts: [(&str, u8, Vec<u8>); 10] = [
+    let known = ProducerSnapshot {
+        below: 12,
+        state: b"state"[..].into(),
+    };
+    let parts: [(&str, u8, Vec<u8>); 11] = [
+        ("producers", 9, producers::encode(&known)),
         ("aborted", 8, marker),
         ("batch", 0, batch::encode(PartitionId(3), 258).to_vec()),
         ("row", 1, of_row(&row)),
