@@ -6,7 +6,7 @@ TIDEGATE := $(CARGO_TARGET_DIR)/release/tidegate
 PYTHON := python3
 PLUGINS := match route redact validate sample dedup enrich
 
-.PHONY: faults bench-start help setup build plugins hostile test test-rust test-plugins test-clients test-faults test-hostile test-languages languages test-docs examples demo bench bench-languages bench-hostile check fix clean
+.PHONY: faults bench-start help setup build plugins hostile test test-rust test-plugins test-clients test-faults test-fuzz fuzz fuzz-seeds test-hostile test-languages languages test-docs examples demo bench bench-languages bench-hostile check fix clean
 
 help:
 	@echo 'make demo      real flights through a filter and a router, counts checked'
@@ -14,6 +14,7 @@ help:
 	@echo 'make test      every test: Rust, plugins, Kafka clients, faults'
 	@echo 'make build     the binary, at $(TIDEGATE)'
 	@echo 'make plugins   the plugins that ship, as target/plugins/<name>.wasm'
+	@echo 'make fuzz      every fuzz target for SECONDS=60, and what came of it'
 	@echo 'make bench     measured figures; make check: format and lints; make fix: repairs both'
 	@echo 'make setup     the Debian packages that all of this needs; clean: what was built'
 
@@ -66,6 +67,11 @@ faults: plugins hostile
 	@TIDEGATE_CRASH_ROUNDS=100 TIDEGATE_POWER_CUT_ROUNDS=20 TIDEGATE_DAMAGES=400 TIDEGATE_FAULT_SECONDS=7200 $(PYTHON) -u tests/faults/run.py \
 		crash power_cut disk_errors disk_full damage disk_space
 
+# The corpus as ordinary tests, then a minute of fuzzing: new bytes each time, so a failure here may be an old bug.
+test-fuzz:
+	cd tests/fuzz && cargo test --release --locked --no-fail-fast
+	@$(PYTHON) -u tests/fuzz/run.py --total 60
+
 test-hostile: plugins hostile
 	@$(PYTHON) -u tests/hostile/run.py
 
@@ -85,6 +91,15 @@ examples: plugins
 	@$(PYTHON) -u examples/behaviour/demo.py
 	@$(PYTHON) -u examples/pipeline/demo.py
 
+# Each target for so long; a night is not too much.
+SECONDS ?= 60
+fuzz:
+	@$(PYTHON) -u tests/fuzz/run.py --seconds $(SECONDS)
+
+# What the encoders write as inputs to begin with, to be committed.
+fuzz-seeds:
+	cd tests/fuzz && cargo run --quiet --release --locked --bin tidegate-fuzz-seeds
+
 # In the release profile, which is built already; the whole takes about ten minutes and wants a quiet machine.
 bench: plugins languages
 	cargo bench --locked --profile release --workspace --bench records --bench append --bench engine --bench chain --bench guests --bench languages
@@ -103,10 +118,12 @@ check: setup
 	cd plugins && cargo fmt --all --check
 	cd sdk/rust && cargo fmt --all --check
 	cd tests/docs && cargo fmt --check
+	cd tests/fuzz && cargo fmt --check
 	cd sdk/rust/example && cargo fmt --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cd plugins && cargo clippy --release --all-targets -- -D warnings
 	cd sdk/rust && cargo clippy --release --workspace --all-targets --all-features -- -D warnings
+	cd tests/fuzz && cargo clippy --release --locked --all-targets -- -D warnings
 	cd sdk/rust/example && cargo clippy --release --all-targets -- -D warnings
 
 fix: setup

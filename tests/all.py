@@ -20,6 +20,7 @@ PHASES = [
     ("test-rust", False),
     ("test-plugins", False),
     ("test-clients", False),
+    ("test-fuzz", False),
     ("test-faults", False),
     ("test-hostile", False),
     ("test-docs", False),

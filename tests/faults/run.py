@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE.parent / "clients"))
 
 from harness.runner import run_all
 
-NAMES = ("crash", "dead_letters", "gap", "strace", "hostile_frames", "power_cut", "disk_errors", "disk_full", "damage",
+NAMES = ("crash", "dead_letters", "gap", "strace", "hostile_frames", "bombs", "power_cut", "disk_errors", "disk_full", "damage",
          "disk_space", "slow_consumers")
 
 if __name__ == "__main__":

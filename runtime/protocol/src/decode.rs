@@ -59,7 +59,7 @@ pub enum DecodeError {
     Negative { field: &'static str, claimed: i64 },
     #[error("{field} must not be null")]
     Null { field: &'static str },
-    #[error("{field} has a length that is no 32-bit varint")]
+    #[error("{field} has a length or tag that is no varint of 32 bits, or 31 for a tag")]
     Varint { field: &'static str },
     #[error("{field} has {count} tagged fields, at most {MAX_TAGS} are taken")]
     Tags { field: &'static str, count: u32 },
@@ -218,6 +218,10 @@ impl<'a> Walk<'a> {
         let mut unknown = 0;
         for _ in 0..count {
             let tag = self.varint(NAME)?;
+            // The decoder keeps tags as `i32`, and loses those that come out negative when it encodes.
+            if i32::try_from(tag).is_err() {
+                return Err(DecodeError::Varint { field: NAME });
+            }
             let claimed = self.varint(NAME)?;
             match fields.iter().find(|f| f.tag == Some(tag)) {
                 Some(field) => self.known_tag(field, claimed as usize)?,
@@ -455,6 +459,11 @@ mod tests {
         assert!(matches!(
             metadata(9, b"\x01\x01\0\0\x41"),
             Err(DecodeError::Tags { .. })
+        ));
+        // A tag of 2^31, which would be lost when the request is encoded again.
+        assert!(matches!(
+            metadata(9, b"\x01\x01\0\0\x01\x80\x80\x80\x80\x08\0"),
+            Err(DecodeError::Varint { .. })
         ));
         // Forty topics with two empty unknown tags each: small on the wire, 30 KiB of tree.
         let topics: Vec<u8> = std::iter::once(41)

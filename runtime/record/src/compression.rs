@@ -2,7 +2,7 @@
 //!
 //! A frame's claim about its own size is never believed: output grows as it is produced and stops
 //! one byte past the limit. Beside the output, a decoder holds at most one block or window: 32 KiB
-//! for gzip, 8 MiB (two blocks of 4 MiB and their history) for lz4, and for zstd a window of
+//! for gzip, 12 MiB (three blocks of 4 MiB and their history) for lz4, and for zstd a window of
 //! 8 MiB or the limit rounded up to a power of two, whichever is more.
 
 use std::io::{self, Read, Write};

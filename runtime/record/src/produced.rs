@@ -11,6 +11,9 @@ pub enum ProduceError {
     /// MESSAGE_TOO_LARGE: Java producers split the batch and try again.
     #[error("batch of {size} bytes, at most {max} are accepted")]
     TooLarge { size: usize, max: usize },
+    /// MESSAGE_TOO_LARGE too: the records of half a batch may fit.
+    #[error("the records take more than the {max} bytes that a batch may decompress to")]
+    Inflated { max: usize },
     /// CORRUPT_MESSAGE.
     #[error("corrupt batch: {0}")]
     Corrupt(String),
@@ -83,11 +86,8 @@ impl From<BatchError> for ProduceError {
         match error {
             BatchError::UnsupportedMagic(magic) => ProduceError::UnsupportedMagic(magic),
             BatchError::UnknownCodec(_) => ProduceError::UnsupportedCodec,
-            BatchError::Compression(CompressionError::TooLarge { limit }) => {
-                ProduceError::TooLarge {
-                    size: limit.saturating_add(1),
-                    max: limit,
-                }
+            BatchError::Compression(CompressionError::TooLarge { limit: max }) => {
+                ProduceError::Inflated { max }
             }
             BatchError::Record { .. }
             | BatchError::RecordCount { .. }

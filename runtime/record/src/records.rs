@@ -9,7 +9,7 @@
 use bytes::Bytes;
 
 use crate::{
-    Batch, BatchError, Codec,
+    Batch, BatchError, Codec, CompressionError,
     compression::decompress,
     varint::{take_i32, take_i64},
 };
@@ -68,7 +68,9 @@ impl Records {
         let limit = limits.max_bytes.min(NULL as usize - 1);
         let data = match batch.codec()? {
             _ if count == 0 && batch.record_bytes().is_empty() => Bytes::new(),
-            Codec::None if batch.record_bytes().len() > limit => return Err(BatchError::TooLarge),
+            Codec::None if batch.record_bytes().len() > limit => {
+                return Err(CompressionError::TooLarge { limit }.into());
+            }
             Codec::None => batch.record_bytes(),
             codec => decompress(codec, &batch.record_bytes(), limit)?.into(),
         };

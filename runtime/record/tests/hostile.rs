@@ -12,6 +12,7 @@ use tidegate_record::{
 };
 
 const MIB: usize = 1 << 20;
+const GIB: usize = 1 << 30;
 const COMPRESSING: [Codec; 4] = [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 
 #[test]
@@ -33,10 +34,107 @@ fn bombs_stop_at_the_limit() {
                 max_records: 10,
             })
             .unwrap_err();
-        assert!(
-            matches!(error, BatchError::Compression(_)),
-            "{codec:?}: {error}"
+        assert_eq!(
+            ProduceError::from(error),
+            ProduceError::Inflated { max: MIB },
+            "{codec:?}"
         );
+    }
+}
+
+/// One frame, not many that were joined: what a decoder that sizes its output by the frame would take.
+#[test]
+fn a_frame_of_a_gigabyte_stops_at_the_limit() {
+    for codec in COMPRESSING {
+        let bomb = gigabyte(codec);
+        assert!(bomb.len() < GIB / 20, "{codec:?}: {} bytes", bomb.len());
+        for limit in [0, MIB - 1, 16 * MIB] {
+            let error = decompress(codec, &bomb, limit).unwrap_err();
+            assert_eq!(error, CompressionError::TooLarge { limit }, "{codec:?}");
+        }
+    }
+}
+
+/// A gibibyte of zeros as one frame of the codec, made by hand: encoders would take long for it.
+fn gigabyte(codec: Codec) -> Vec<u8> {
+    match codec {
+        Codec::None => unreachable!("it cannot expand"),
+        // Blocks that were flushed stand for themselves. No trailer: nobody gets that far.
+        Codec::Gzip => {
+            let mut block = Vec::with_capacity(MIB);
+            flate2::Compress::new(flate2::Compression::best(), false)
+                .compress_vec(&vec![0; MIB], &mut block, flate2::FlushCompress::Full)
+                .unwrap();
+            [&GZIP_HEAD[..], &block.repeat(GIB / MIB)].concat()
+        }
+        // Its length, a literal zero, then copies of 64 bytes from one byte back, the last of 63.
+        Codec::Snappy => {
+            let copies = [63 << 2 | 2, 1, 0].repeat(GIB / 64 - 1);
+            let head = [0x80, 0x80, 0x80, 0x80, 0x04, 0, 0];
+            [&head[..], &copies, &[62 << 2 | 2, 1, 0]].concat()
+        }
+        // Blocks of a literal zero and a match of the rest, but for five literals, which must end each.
+        Codec::Lz4 => {
+            let mut block = vec![0x1f, 0, 1, 0];
+            let match_len = 4 * MIB - 1 - 5 - 4 - 15;
+            block.extend(vec![255; match_len / 255]);
+            block.push((match_len % 255) as u8);
+            block.extend([0x50, 0, 0, 0, 0, 0]);
+            let mut blocks = (block.len() as u32).to_le_bytes().to_vec();
+            blocks.extend(block);
+            [&lz4_head()[..], &blocks.repeat(GIB / (4 * MIB))].concat()
+        }
+        // Behind a window of 1 MiB, blocks of 128 KiB that repeat one byte (RFC 8878).
+        Codec::Zstd => {
+            let block = (128u32 << 13 | 2).to_le_bytes();
+            let head = [0x28, 0xb5, 0x2f, 0xfd, 0, 0x50];
+            let blocks = [block[0], block[1], block[2], 0].repeat(GIB / (128 << 10));
+            [&head[..], &blocks].concat()
+        }
+    }
+}
+
+const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+
+/// The head of a frame with independent blocks of at most 4 MiB.
+fn lz4_head() -> Vec<u8> {
+    use lz4_flex::frame::{BlockSize, FrameEncoder, FrameInfo};
+    let info = FrameInfo::new().block_size(BlockSize::Max4MB);
+    let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
+    encoder.write_all(b"x").unwrap();
+    encoder.finish().unwrap()[..7].to_vec()
+}
+
+/// Parts that hold next to nothing and each cost something: a mebibyte of them must not cost seconds.
+#[test]
+fn many_parts_of_nothing_are_gone_through_in_time() {
+    let xerial = compress(Codec::Snappy, &[]).unwrap();
+    let empty = |codec| compress(codec, &[]).unwrap();
+    let shapes = [
+        ("gzip members", Codec::Gzip, Vec::new(), empty(Codec::Gzip)),
+        ("lz4 frames", Codec::Lz4, Vec::new(), [&lz4_head()[..], &[0; 4]].concat()),
+        (
+            "lz4 blocks of one byte",
+            Codec::Lz4,
+            lz4_head(),
+            vec![2, 0, 0, 0, 0x10, b'x'],
+        ),
+        (
+            "snappy blocks of nothing",
+            Codec::Snappy,
+            xerial,
+            vec![0, 0, 0, 1, 0],
+        ),
+        ("zstd frames", Codec::Zstd, Vec::new(), empty(Codec::Zstd)),
+    ];
+    for (name, codec, head, part) in shapes {
+        let mut packed = head;
+        packed.extend(part.repeat(MIB / part.len()));
+        let started = std::time::Instant::now();
+        let _ = decompress(codec, &packed, MIB);
+        let took = started.elapsed();
+        // Tens of milliseconds in release, and some more without optimisation.
+        assert!(took.as_secs() < 5, "{name}: {took:?}");
     }
 }
 
@@ -192,7 +290,11 @@ fn counts_are_not_believed() {
         max_bytes: 3,
         ..WIDE
     };
-    assert!(two.records(limits).is_err());
+    let error = two.records(limits).unwrap_err();
+    assert_eq!(
+        ProduceError::from(error),
+        ProduceError::Inflated { max: 3 }
+    );
 }
 
 #[test]

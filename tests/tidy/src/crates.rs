@@ -72,6 +72,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("tidegate-tests-docs", &["tidegate-sdk"]),
     ("tidegate-tests-docs-harness", &["tidegate-test"]),
+    (
+        "tidegate-tests-fuzz",
+        &[
+            "tidegate-coordinator",
+            "tidegate-metadata",
+            "tidegate-protocol",
+            RECORD,
+        ],
+    ),
     ("tidegate-tests-hostile", &[]),
     ("tidegate-tests-tidy", &[]),
 ];

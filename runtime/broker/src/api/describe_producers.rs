@@ -1,5 +1,7 @@
-//! DescribeProducers (key 61), version 0 (KIP-664): the idempotent producers that a partition remembers.
+//! DescribeProducers (key 61), version 0 (KIP-664): the idempotent producers that a partition remembers. A partition that
+//! is asked for twice is told once.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -26,6 +28,7 @@ impl KafkaApi for DescribeProducers {
         _context: &RequestContext,
         request: DescribeProducersRequest,
     ) -> DescribeProducersResponse {
+        let mut told = HashSet::new();
         let topics = request
             .topics
             .into_iter()
@@ -35,7 +38,9 @@ impl KafkaApi for DescribeProducers {
                     let partition = topic.as_ref().and_then(|topic| topic.partition(index));
                     respond(index, partition.as_deref())
                 };
-                let partitions = wanted.partition_indexes.iter().map(describe).collect();
+                let once = |index: &&i32| told.insert((wanted.name.clone(), **index));
+                let asked = wanted.partition_indexes.iter().filter(once);
+                let partitions = asked.map(describe).collect();
                 TopicResponse::default()
                     .with_name(wanted.name)
                     .with_partitions(partitions)

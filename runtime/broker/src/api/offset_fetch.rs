@@ -1,5 +1,7 @@
-//! OffsetFetch (key 9), versions 1 to 9: one group, or many from version 8 on (KIP-709). Null topics ask for all.
+//! OffsetFetch (key 9), versions 1 to 9: one group, or many from version 8 on (KIP-709). Null topics ask for all. What is
+//! asked for twice is told once: with its metadata an offset can be a thousand times longer than the question.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -48,7 +50,11 @@ impl KafkaApi for OffsetFetch {
             return one_group(version, wanted, found);
         }
         let mut groups = Vec::with_capacity(request.groups.len());
+        let mut told = HashSet::new();
         for group in request.groups {
+            if !told.insert(group.group_id.clone()) {
+                continue;
+            }
             let wanted: Wanted = group.topics.map(|topics| {
                 topics
                     .into_iter()
@@ -81,6 +87,16 @@ impl Default for Asks {
     }
 }
 
+/// Each partition in the order asked for, once.
+fn once(mut asked: Vec<(String, Vec<i32>)>) -> Vec<(String, Vec<i32>)> {
+    let mut seen = HashMap::<String, HashSet<i32>>::new();
+    for (name, indexes) in &mut asked {
+        let seen = seen.entry(name.clone()).or_default();
+        indexes.retain(|index| seen.insert(*index));
+    }
+    asked
+}
+
 async fn fetch(
     broker: &Arc<Broker>,
     group: &GroupId,
@@ -93,7 +109,7 @@ async fn fetch(
         group: group.clone(),
         member_id: asks.member_id,
         member_epoch: asks.member_epoch,
-        topics,
+        topics: topics.map(once),
         require_stable,
     };
     match broker.groups.ask(broker, &group, request).await? {

@@ -245,7 +245,9 @@ fn admit_batch(
 
 fn refusal(error: &ProduceError) -> ProduceFailure {
     let code = match error {
-        ProduceError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        ProduceError::TooLarge { .. } | ProduceError::Inflated { .. } => {
+            ErrorCode::MessageTooLarge
+        }
         ProduceError::Corrupt(_) => ErrorCode::CorruptMessage,
         ProduceError::InvalidRecord(_) => ErrorCode::InvalidRecord,
         ProduceError::InvalidTimestamp => ErrorCode::InvalidTimestamp,

@@ -7,11 +7,31 @@ use tidegate_metadata::binding::{validate_plugin_name, validate_plugin_version};
 use tidegate_metadata::config::{lookup, validate_topic_config};
 use toml::Value;
 
-use super::{ConfigError, PluginFile, TopicDeclaration, properties};
+use super::{ConfigError, properties};
 
 const ENV_PREFIX: &str = "TIDEGATE_CFG_";
 /// Keys of a topic section that are not topic configs.
 const TOPIC_KEYS: [&str; 2] = ["partitions", "replication.factor"];
+
+/// A plugin to be loaded at start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PluginFile {
+    pub name: String,
+    pub version: String,
+    /// Relative paths are taken from the configuration file's directory.
+    pub path: PathBuf,
+    /// What `tidegate plugin sign` wrote for it.
+    pub signature: Option<PathBuf>,
+}
+
+/// A topic to be there after start, with these configs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicDeclaration {
+    /// Only for its creation; an existing topic keeps its own count unless this is greater.
+    pub partitions: Option<i32>,
+    pub replication_factor: Option<i16>,
+    pub configs: BTreeMap<String, String>,
+}
 
 /// One place that gives values, weaker than the next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

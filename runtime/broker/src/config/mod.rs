@@ -7,6 +7,7 @@
 mod address;
 #[cfg(test)]
 mod docs;
+mod error;
 mod file;
 mod gap;
 mod keys;
@@ -24,6 +25,8 @@ use tidegate_plugin::{Compiler, Limits, PublicKey};
 use crate::loggers::Loggers;
 
 pub use self::address::HostPort;
+pub use self::error::ConfigError;
+pub use self::file::{PluginFile, TopicDeclaration};
 pub use self::gap::{ConsumeGap, GapChoice, GapMode};
 pub use self::keys::{OwnKey, own_keys};
 
@@ -171,47 +174,6 @@ pub struct PluginEngineConfig {
     /// 0 keeps none.
     pub cache_bytes: u64,
     pub upload_timeout_ms: u64,
-}
-
-/// A plugin to be loaded at start.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PluginFile {
-    pub name: String,
-    pub version: String,
-    /// Relative paths are taken from the configuration file's directory.
-    pub path: PathBuf,
-    /// What `tidegate plugin sign` wrote for it.
-    pub signature: Option<PathBuf>,
-}
-
-/// A topic to be there after start, with these configs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TopicDeclaration {
-    /// Only for its creation; an existing topic keeps its own count unless this is greater.
-    pub partitions: Option<i32>,
-    pub replication_factor: Option<i16>,
-    pub configs: BTreeMap<String, String>,
-}
-
-/// Why the broker does not start. Each is a sentence for the person who wrote the configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error("cannot read {path}: {why}")]
-    Read { path: PathBuf, why: String },
-    #[error("{path}: {why}")]
-    Syntax { path: PathBuf, why: String },
-    #[error("{key} = `{value}` (from {origin}): {expected}")]
-    Value {
-        key: String,
-        value: String,
-        origin: String,
-        expected: String,
-    },
-    #[error(
-        "the admin port runs code that is uploaded to it, so it listens on {address}, beyond this machine, only with a \
-         token: set admin.token, or keep it on 127.0.0.1"
-    )]
-    OpenAdmin { address: HostPort },
 }
 
 impl ServerConfig {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tidegate_metadata::config::TopicConfig;
 use tidegate_plugin::{Chain, ChainFailure, ChainInput, ChainOutcome, ChainResult, OnError, Side};
 use tidegate_protocol::error::ErrorCode;
-use tidegate_record::{Batch, CheckedBatch, DecodeLimits, Records};
+use tidegate_record::{Batch, CheckedBatch, DecodeLimits, ProduceError, Records};
 use tidegate_storage::{Aborts, AppendPart, Late};
 
 use crate::plugins::{Observed, Real};
@@ -118,12 +118,7 @@ pub(super) fn process(
     let now_ms = queued.received_ms;
     let config = topic.config();
     let checked = stamped(topic, queued.batch, now_ms);
-    let records = checked.decode(limits(env)).map_err(|error| {
-        ProduceFailure::new(
-            ErrorCode::InvalidRecord,
-            format!("the batch cannot be opened: {error}"),
-        )
-    })?;
+    let records = checked.decode(limits(env)).map_err(unopened)?;
     stored_form::check_keys(&config, &records)?;
     times::check(TimeBounds::of(&config, now_ms), &records)?;
     let batch = checked.into_batch();
@@ -265,6 +260,15 @@ fn chain_failure(failure: &ChainFailure) -> ProduceFailure {
         code,
         format!("plugin {}: {}", failure.alias, failure.message),
     )
+}
+
+/// What inflates too far is told as what is too large: Java's producer then sends it again in halves.
+fn unopened(error: ProduceError) -> ProduceFailure {
+    let code = match error {
+        ProduceError::Inflated { .. } => ErrorCode::MessageTooLarge,
+        _ => ErrorCode::InvalidRecord,
+    };
+    ProduceFailure::new(code, format!("the batch cannot be opened: {error}"))
 }
 
 pub(super) fn limits(env: &PartitionEnv) -> DecodeLimits {

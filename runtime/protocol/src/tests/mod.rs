@@ -86,6 +86,8 @@ const APIS: &[(i16, Reencode, Discard)] = apis![
     TxnOffsetCommitRequest,
     DescribeTransactionsRequest,
     ListTransactionsRequest,
+    ConsumerGroupHeartbeatRequest,
+    ConsumerGroupDescribeRequest,
 ];
 
 #[test]

@@ -7,7 +7,7 @@
 use proptest::prelude::*;
 use tidegate_plugin::Chain;
 use tidegate_protocol::error::ErrorCode;
-use tidegate_record::{Batch, Codec, HEADER_LEN, Producer};
+use tidegate_record::{Batch, BatchBuilder, Codec, HEADER_LEN, Producer, RecordParts};
 use tokio::sync::oneshot;
 
 use super::model::{Sent, Sequences, Verdict, wrap};
@@ -509,4 +509,25 @@ fn what_the_filter_keeps_whole_is_not_written_anew() {
         0
     );
     assert_eq!(world.stored("t", 0)[0].batch[16..], sent.bytes()[16..]);
+}
+
+#[test]
+fn what_inflates_too_far_is_too_large_and_not_stored() {
+    let world = World::new(&[("t", 1, &[])], world::one_by_one());
+    world.bind("t", Some(&filter()), None);
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        let zeros = vec![0; 2 << 20];
+        let mut builder = BatchBuilder::new(codec);
+        let record = RecordParts {
+            value: Some(&zeros),
+            ..RecordParts::default()
+        };
+        builder.push(record).unwrap();
+        let batch = builder.build().unwrap();
+        let failure = world.produce(&batch, Acks::All).unwrap_err();
+        assert_eq!(failure.code, ErrorCode::MessageTooLarge, "{codec:?}");
+        let told = failure.message.contains("the 1048576 bytes");
+        assert!(told, "{}", failure.message);
+    }
+    assert!(world.stored("t", 0).is_empty());
 }
