@@ -86,6 +86,9 @@ const APIS: &[(i16, Reencode, Discard)] = apis![
     TxnOffsetCommitRequest,
     DescribeTransactionsRequest,
     ListTransactionsRequest,
+    AlterReplicaLogDirsRequest,
+    ListConfigResourcesRequest,
+    DescribeTopicPartitionsRequest,
 ];
 
 #[test]
