@@ -11,6 +11,7 @@ class KafkaPython(Suite):
                "offsets.topic.num.partitions": "2"}
     EXPLAINED = [
         Why("TestSSLConnection::*", "starts brokers of its own, for TLS"),
+        Why("*describe_metadata_quorum", "left out by design: DescribeQuorum comes with the cluster"),
         Why("*acls*", "left out by design: ACLs come with the security issue"),
     ]
 

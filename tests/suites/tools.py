@@ -312,8 +312,7 @@ def kafka_reassign_partitions(bench):
 
 def kafka_features(bench):
     said = bench.tool("kafka-features", "describe")
-    contains(said, r"Feature: transaction\.version\s.*FinalizedVersionLevel: 2", r"Feature: group\.version\s.*FinalizedVersionLevel: 1",
-             r"Feature: metadata\.version")
+    contains(said, r"Feature: transaction\.version\s.*FinalizedVersionLevel: 2", r"Feature: group\.version\s.*FinalizedVersionLevel: 1")
 
 
 def kafka_cluster(bench):
@@ -330,8 +329,8 @@ def cluster(bench, command):
 
 def kafka_e2e_latency(bench):
     topic = bench.topic("t-latency")
-    contains(run_tool("kafka-e2e-latency", "--bootstrap-server", bench.broker.bootstrap, "--topic", topic, "--num-records", 50,
-                      "--producer-acks", "all", "--record-size", 100), r"Percentiles|percentiles")
+    # Broker, topic, records, acks, bytes of a record: this tool takes no options yet.
+    contains(run_tool("kafka-e2e-latency", bench.broker.bootstrap, topic, 50, "all", 100), r"Percentiles")
 
 
 CHECKS = [kafka_broker_api_versions, kafka_topics, kafka_configs_topics, kafka_configs_brokers, kafka_configs_quotas,

@@ -24,6 +24,8 @@ pub(crate) struct ApiVersions;
 const FEATURES: &[(&str, i16)] = &[
     // Epochs that each transaction bumps, and partitions that a produce adds (KIP-890).
     ("transaction.version", 2),
+    // Groups in which the broker assigns (KIP-848).
+    ("group.version", 1),
 ];
 /// First version that has features.
 const HAS_FEATURES: i16 = 3;
