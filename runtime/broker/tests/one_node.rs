@@ -443,7 +443,10 @@ async fn a_replica_is_already_in_the_only_directory() {
     let dirs = DescribeLogDirsRequest::default().with_topics(None);
     let here = client.call(1, &dirs).await.results[0].log_dir.clone();
     for version in 1..=2 {
-        for (path, expected) in [(here.clone(), [0, 3]), ("/elsewhere".into(), [57, 57])] {
+        for (path, expected) in [
+            (here.clone(), [0, 3]),
+            (StrBytes::from_static_str("/elsewhere"), [57, 57]),
+        ] {
             let topic = AlterReplicaLogDirTopic::default()
                 .with_name(name("t"))
                 .with_partitions(vec![0, 7]);
