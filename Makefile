@@ -6,7 +6,7 @@ TIDEGATE := $(CARGO_TARGET_DIR)/release/tidegate
 PYTHON := python3
 PLUGINS := match route redact validate sample dedup enrich
 
-.PHONY: faults help setup build plugins hostile test test-rust test-plugins test-clients suites test-faults test-hostile test-languages languages test-docs examples demo bench bench-languages bench-hostile check fix clean
+.PHONY: faults bench-start help setup build plugins hostile test test-rust test-plugins test-clients suites test-faults test-hostile test-languages languages test-docs examples demo bench bench-languages bench-hostile check fix clean
 
 help:
 	@echo 'make demo      real flights through a filter and a router, counts checked'
@@ -61,6 +61,10 @@ suites: build
 
 test-faults: plugins hostile
 	@$(PYTHON) -u tests/faults/run.py
+
+# Start time and idle memory with 10,000 partitions.
+bench-start: build
+	@TIDEGATE_FAULT_SECONDS=3600 $(PYTHON) -u tests/faults/run.py many_partitions
 
 # The long run of what test-faults does a little of.
 faults: plugins hostile

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tidegate_storage::ReadError;
 use tokio::sync::watch;
 
 use crate::broker::Broker;
@@ -70,8 +71,11 @@ async fn one(
         let reader = partition.clone();
         let step = tokio::task::spawn_blocking(move || reader.scrub(from, STEP_BYTES));
         let step = step.await.map_err(|error| error.to_string())?;
-        let Some(seen) = step.map_err(|error| error.to_string())? else {
-            return Ok(());
+        let seen = match step {
+            Ok(Some(seen)) => seen,
+            // At its end, or deleted meanwhile.
+            Ok(None) | Err(ReadError::UnknownPartition(_)) => return Ok(()),
+            Err(error) => return Err(error.to_string()),
         };
         let counters = &broker.scrub;
         counters.batches.fetch_add(seen.batches, Ordering::Relaxed);

@@ -436,7 +436,7 @@ async fn a_new_producer_fences_the_old_one_everywhere() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_transaction_ends_with_its_timeout() {
     let mut world = World::new().await;
-    let (code, who) = world.try_init("x", 100, (-1, -1)).await;
+    let (code, who) = world.try_init("x", 1_500, (-1, -1)).await;
     assert_eq!(code, 0);
     assert_eq!(world.add("x", who, "t", &[0]).await, [0]);
     assert_eq!(world.produce(9, Some("x"), who, "a").await, 0);

@@ -103,15 +103,20 @@ impl Group {
         if self.deleting {
             return Err(GroupError::CoordinatorNotAvailable);
         }
-        if let Some(consumer) = &self.consumer {
-            return consumer.check_commit(by);
-        }
-        if by.generation < 0 && self.phase == Phase::Empty {
+        if by.generation < 0 && by.member.is_empty() && by.instance.is_none() {
             return Ok(());
         }
-        match by.generation >= 0 || !by.member.is_empty() || by.instance.is_some() {
-            true => self.check_current(by.member, by.instance, by.generation),
-            false => Ok(()),
+        if let Some(consumer) = &self.consumer {
+            let checked = consumer.check_commit(by);
+            // Producers do not know the error of a consumer group's members.
+            return checked.map_err(|error| match error {
+                GroupError::StaleMemberEpoch => GroupError::IllegalGeneration,
+                other => other,
+            });
+        }
+        match by.generation < 0 && self.phase == Phase::Empty {
+            true => Ok(()),
+            false => self.check_current(by.member, by.instance, by.generation),
         }
     }
 

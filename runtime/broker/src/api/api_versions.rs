@@ -22,10 +22,10 @@ pub(crate) struct ApiVersions;
 
 /// Name and highest level of each feature; the lowest is 0, which means off. All are on at their highest.
 const FEATURES: &[(&str, i16)] = &[
+    // Groups whose coordinator assigns (KIP-848).
+    ("group.version", 1),
     // Epochs that each transaction bumps, and partitions that a produce adds (KIP-890).
     ("transaction.version", 2),
-    // Groups in which the broker assigns (KIP-848).
-    ("group.version", 1),
 ];
 /// First version that has features.
 const HAS_FEATURES: i16 = 3;

@@ -51,7 +51,7 @@ impl KafkaApi for CreatePartitions {
                     let grow = async {
                         let grown = change(broker, false, |image| command(image, wanted)).await?;
                         let added = partitions_of(&grown).saturating_sub(before);
-                        Ok((grown, added))
+                        Ok::<_, AdminError>((grown, added))
                     };
                     mutate(context, &mutations, grow).await
                 }

@@ -61,7 +61,7 @@ impl KafkaApi for CreateTopics {
                     let create = async {
                         let created = create(broker, wanted, false).await?;
                         let partitions = partitions_of(&created);
-                        Ok((created, partitions))
+                        Ok::<_, AdminError>((created, partitions))
                     };
                     mutate(context, &mutations, create).await
                 }

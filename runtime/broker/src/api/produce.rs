@@ -103,7 +103,7 @@ pub(crate) fn admit(
     let throttle = context.throttled();
     let correlation_id = context.head.correlation_id;
     let broker = broker.clone();
-    let answer = Box::pin(async move {
+    let answer: Answer = Box::pin(async move {
         let response = collect(&broker, version, deadline, outcomes).await;
         let response = response.with_throttle_time_ms(throttle_ms(throttle));
         if raw_acks == 0 {

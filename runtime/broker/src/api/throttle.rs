@@ -7,6 +7,11 @@ pub(crate) trait Throttled {
     fn throttled(&mut self, ms: i32);
 }
 
+/// Only brokers ask for markers, and Kafka has no way to slow them down.
+impl Throttled for WriteTxnMarkersResponse {
+    fn throttled(&mut self, _: i32) {}
+}
+
 macro_rules! throttled {
     ($($response:ident),* $(,)?) => {
         $(impl Throttled for $response {

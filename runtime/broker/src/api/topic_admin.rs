@@ -154,7 +154,7 @@ pub(crate) async fn auto_create(
     let create = async {
         let created = change(broker, false, |_| Ok(command)).await?;
         let partitions = partitions_of(&created);
-        Ok((created, partitions))
+        Ok::<_, AdminError>((created, partitions))
     };
     match mutate(context, &mutations, create).await {
         Ok(Outcome::Topic(topic)) => Ok(topic),

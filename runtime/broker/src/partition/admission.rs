@@ -134,7 +134,8 @@ impl Admission {
             true => log_end.max(self.reflected),
             false => self.reflected,
         };
-        if below - self.saved < min_offsets.max(1) {
+        // A transaction whose marker may yet be lost is neither open nor over, which a snapshot cannot say.
+        if below - self.saved < min_offsets.max(1) || self.transactions.is_undecided() {
             return None;
         }
         self.saved = below;

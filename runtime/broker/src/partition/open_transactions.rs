@@ -51,6 +51,13 @@ impl OpenTransactions {
         self.by_producer.get(&producer_id)?.first
     }
 
+    /// Producers with a stored batch in an open transaction.
+    pub(super) fn producers(&self) -> impl Iterator<Item = i64> {
+        let all = self.by_producer.iter();
+        all.filter(|(_, open)| open.first.is_some())
+            .map(|(id, _)| *id)
+    }
+
     /// Epoch and first offset of the producer's open transaction.
     pub(super) fn begun(&self, producer_id: i64) -> Option<(i16, Offset)> {
         let open = self.by_producer.get(&producer_id)?;
@@ -135,6 +142,11 @@ impl OpenTransactions {
         let open = self.firsts.first().copied();
         let ended = self.undecided.values().min().copied();
         open.into_iter().chain(ended).min()
+    }
+
+    /// Whether the end of a transaction is in the log but not decided.
+    pub(super) fn is_undecided(&self) -> bool {
+        !self.undecided.is_empty()
     }
 
     /// Takes in a transactional batch that the log holds, in the log's order.

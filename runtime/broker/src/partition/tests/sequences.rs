@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use tidegate_record::{Attributes, BatchHeader};
 
 use super::model::{Sent, Sequences, Verdict, wrap};
+use crate::partition::open_transactions::OpenTransactions;
 use crate::partition::producers::{Admit, Producers, SequenceError, StoredBatch};
 
 /// What a client does, as seen from the sequence it should send.
@@ -175,10 +176,10 @@ impl Pair {
         while let Some((oldest, _)) = self.model.in_flight().first() {
             self.model.failed(*oldest);
         }
-        let (below, bytes) = self
-            .saved
-            .clone()
-            .unwrap_or((0, Producers::default().snapshot()));
+        let (below, bytes) = self.saved.clone().unwrap_or((
+            0,
+            Producers::default().snapshot(&OpenTransactions::default()),
+        ));
         self.producers = Producers::restore(&bytes).expect("it was saved").0;
         for (sent, offset) in self.model.log().into_iter().filter(|(_, at)| *at >= below) {
             self.producers
@@ -233,7 +234,7 @@ proptest! {
                 }
                 Step::Land => pair.land(),
                 Step::Fail(nth) => pair.fail(nth)?,
-                Step::Save => pair.saved = Some((pair.end, pair.producers.snapshot())),
+                Step::Save => pair.saved = Some((pair.end, pair.producers.snapshot(&OpenTransactions::default()))),
                 Step::Restart => pair.restart(),
             }
         }
