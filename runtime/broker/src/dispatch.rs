@@ -51,6 +51,9 @@ static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         entry::<api::txn_offset_commit::TxnOffsetCommit>(),
         entry::<api::describe_transactions::DescribeTransactions>(),
         entry::<api::list_transactions::ListTransactions>(),
+        entry::<api::alter_replica_log_dirs::AlterReplicaLogDirs>(),
+        entry::<api::list_config_resources::ListConfigResources>(),
+        entry::<api::describe_topic_partitions::DescribeTopicPartitions>(),
     ]
 });
 

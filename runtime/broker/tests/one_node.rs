@@ -4,6 +4,9 @@ use bytes::Bytes;
 use kafka_protocol::messages::alter_partition_reassignments_request::{
     ReassignablePartition, ReassignableTopic,
 };
+use kafka_protocol::messages::alter_replica_log_dirs_request::{
+    AlterReplicaLogDir, AlterReplicaLogDirTopic,
+};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -18,11 +21,12 @@ use kafka_protocol::messages::offset_for_leader_epoch_request::{
 };
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    AlterPartitionReassignmentsRequest, BrokerId, CreateTopicsRequest, DescribeLogDirsRequest,
-    DescribeProducersRequest, ElectLeadersRequest, FetchRequest, GroupId, InitProducerIdRequest,
+    AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest, BrokerId, CreateTopicsRequest,
+    DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest,
+    ElectLeadersRequest, FetchRequest, GroupId, InitProducerIdRequest, ListConfigResourcesRequest,
     ListPartitionReassignmentsRequest, OffsetCommitRequest, OffsetDeleteRequest,
     OffsetForLeaderEpochRequest, ProduceRequest, TopicName, describe_producers_request,
-    elect_leaders_request,
+    describe_topic_partitions_request, elect_leaders_request,
 };
 use tidegate_protocol::StrBytes;
 use tidegate_record::{Batch, BatchBuilder, Codec, DecodeLimits, Producer, RecordParts};
@@ -366,5 +370,94 @@ async fn a_compacted_topic_keeps_the_latest_of_each_key() {
         }
         assert!(found.ends_with(&["a9".into(), "b9".into(), "c9".into()]));
         tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_are_described_in_pages() {
+    let mut client = with_topic().await;
+    let asked = |names: &[&str]| {
+        names
+            .iter()
+            .map(|one| {
+                describe_topic_partitions_request::TopicRequest::default().with_name(name(one))
+            })
+            .collect()
+    };
+    let request = DescribeTopicPartitionsRequest::default()
+        .with_topics(asked(&["t", "nosuch"]))
+        .with_response_partition_limit(1);
+    let first = client.call(0, &request).await;
+    let codes: Vec<_> = first.topics.iter().map(|topic| topic.error_code).collect();
+    assert_eq!(codes, [3, 0]);
+    let topic = &first.topics[1];
+    assert_eq!(topic.name, Some(name("t")));
+    assert!(!topic.topic_id.is_nil());
+    let row = &topic.partitions[0];
+    assert_eq!((row.partition_index, row.error_code), (0, 0));
+    assert_eq!(row.replica_nodes, [row.leader_id]);
+    assert_eq!(row.isr_nodes, [row.leader_id]);
+
+    let cursor = first.next_cursor.unwrap();
+    assert_eq!((cursor.topic_name, cursor.partition_index), (name("t"), 1));
+    let next = describe_topic_partitions_request::Cursor::default()
+        .with_topic_name(name("t"))
+        .with_partition_index(1);
+    let second = client.call(0, &request.with_cursor(Some(next))).await;
+    assert_eq!(second.next_cursor, None);
+    assert_eq!(second.topics[0].partitions[0].partition_index, 1);
+    assert_eq!(second.topics[0].partitions.len(), 1);
+
+    let all = client
+        .call(0, &DescribeTopicPartitionsRequest::default())
+        .await;
+    assert!(all.topics.iter().any(|topic| topic.name == Some(name("t"))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resources_with_configs_are_listed() {
+    let mut client = with_topic().await;
+    let none = client.call(0, &ListConfigResourcesRequest::default()).await;
+    assert_eq!((none.error_code, none.config_resources.len()), (0, 0));
+    let all = client.call(1, &ListConfigResourcesRequest::default()).await;
+    let has = |kind: i8, name: &str| {
+        let mut rows = all.config_resources.iter();
+        rows.any(|row| row.resource_type == kind && row.resource_name == *name)
+    };
+    assert!(has(2, "t") && has(4, "1"), "{all:?}");
+    let topics = ListConfigResourcesRequest::default().with_resource_types(vec![2]);
+    let topics = client.call(1, &topics).await;
+    assert!(
+        topics
+            .config_resources
+            .iter()
+            .all(|row| row.resource_type == 2)
+    );
+    let unknown = ListConfigResourcesRequest::default().with_resource_types(vec![77]);
+    assert_eq!(client.call(1, &unknown).await.error_code, 35);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_is_already_in_the_only_directory() {
+    let mut client = with_topic().await;
+    let dirs = DescribeLogDirsRequest::default().with_topics(None);
+    let here = client.call(1, &dirs).await.results[0].log_dir.clone();
+    for version in 1..=2 {
+        for (path, expected) in [
+            (here.clone(), [0, 3]),
+            (StrBytes::from_static_str("/elsewhere"), [57, 57]),
+        ] {
+            let topic = AlterReplicaLogDirTopic::default()
+                .with_name(name("t"))
+                .with_partitions(vec![0, 7]);
+            let dir = AlterReplicaLogDir::default()
+                .with_path(path)
+                .with_topics(vec![topic]);
+            let request = AlterReplicaLogDirsRequest::default().with_dirs(vec![dir]);
+            let response = client.call(version, &request).await;
+            let rows = &response.results[0].partitions;
+            let codes: Vec<_> = rows.iter().map(|row| row.error_code).collect();
+            assert_eq!(codes, expected);
+        }
     }
 }

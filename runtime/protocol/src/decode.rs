@@ -179,6 +179,10 @@ impl<'a> Walk<'a> {
                 None => Ok(()),
             },
             Kind::Struct(fields) => self.fields(fields),
+            Kind::NullableStruct(fields) => match self.take(name, 1)? {
+                [1] => self.fields(fields),
+                _ => Ok(()),
+            },
             Kind::Array {
                 nullable,
                 element,

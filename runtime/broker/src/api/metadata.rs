@@ -23,7 +23,7 @@ use crate::broker::Broker;
 pub(crate) struct Metadata;
 
 /// Kafka's bits for READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS and ALTER_CONFIGS.
-const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+pub(super) const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
 /// Topics one request may create; the client asks again for the rest.
 const MAX_CREATED: usize = 100;
 
@@ -181,7 +181,7 @@ async fn named(
         })
 }
 
-fn described(broker: &Broker, topic: &Topic) -> MetadataResponseTopic {
+pub(super) fn described(broker: &Broker, topic: &Topic) -> MetadataResponseTopic {
     let live = broker.topics.get(&topic.name);
     let me = broker.node_id();
     let partitions = (0..)

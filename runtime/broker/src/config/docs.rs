@@ -131,10 +131,16 @@ fn page() -> String {
     out
 }
 
+/// The largest number is no limit where it counts bytes, and never where it counts time.
+fn is_rate(name: &str) -> bool {
+    name.ends_with(".rate") || name.ends_with(".per.second")
+}
+
 fn row(out: &mut String, name: &str, kind: ConfigType, default: &str, check: Check, doc: &str) {
     let kind = format!("{kind:?}").to_lowercase();
     let default = match default {
         "" => String::new(),
+        "9223372036854775807" if is_rate(name) => "unlimited".to_owned(),
         "9223372036854775807" => "never".to_owned(),
         text => format!("`{text}`"),
     };

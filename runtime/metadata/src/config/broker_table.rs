@@ -67,6 +67,8 @@ static DEFS: &[BrokerConfigDef] = defs![
         "Whether topics can be deleted.";
     "fetch.max.bytes", Int, Some("57671680"), Check::AtLeast(1024), false,
         "The most bytes of records one fetch response carries, whatever the client asks for; a larger first batch is still sent whole.";
+    "follower.replication.throttled.rate", Long, Some("9223372036854775807"), Check::AtLeast(0), true,
+        "Accepted for Kafka's tools, which clear it after a reassignment; nothing is moved between brokers.";
     "group.consumer.assignors", List, Some("uniform,range"), Check::EachOf(&["uniform", "range"]), false,
         "The assignors of consumer groups; the first is used where a group's members ask for none.";
     "group.consumer.heartbeat.interval.ms", Int, Some("5000"), Check::AtLeast(1), false,
@@ -95,6 +97,8 @@ static DEFS: &[BrokerConfigDef] = defs![
         "The shortest session timeout a group member may ask for, in milliseconds.";
     "inter.broker.listener.name", String, None, Check::Any, false,
         "Accepted for Kafka's files; one broker talks to no other.";
+    "leader.replication.throttled.rate", Long, Some("9223372036854775807"), Check::AtLeast(0), true,
+        "Accepted for Kafka's tools, which clear it after a reassignment; nothing is moved between brokers.";
     "listeners", List, Some("PLAINTEXT://127.0.0.1:9092"), Check::Any, false,
         "The addresses the broker listens on.";
     "log.cleaner.backoff.ms", Long, Some("15000"), Check::AtLeast(1), false,
@@ -203,8 +207,12 @@ static DEFS: &[BrokerConfigDef] = defs![
         "With quota.window.size.seconds, how long a client may save up what a quota allows.";
     "quota.window.size.seconds", Int, Some("1"), Check::Between(1, 86_400), false,
         "Seconds in one of quota.window.num windows.";
+    "replica.alter.log.dirs.io.max.bytes.per.second", Long, Some("9223372036854775807"), Check::AtLeast(0), true,
+        "Accepted for Kafka's tools, which clear it after a reassignment; there is one data directory.";
     "replica.lag.time.max.ms", Long, Some("30000"), Check::AtLeast(1), false,
         "Accepted for Kafka's files; one broker has no followers.";
+    "sasl.kerberos.min.time.before.relogin", Long, Some("60000"), Check::AtLeast(0), true,
+        "Accepted for Kafka's tools and clients' tests; there is no Kerberos here.";
     "socket.listen.backlog.size", Int, Some("1024"), Check::AtLeast(1), false,
         "Connections that may wait to be accepted; the system has a limit of its own.";
     "socket.receive.buffer.bytes", Int, Some("-1"), Check::AtLeast(-1), false,

@@ -3,17 +3,19 @@
 use kafka_protocol::messages::{
     alter_configs_request::{AlterConfigsResource, AlterableConfig},
     alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic},
+    alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic},
     create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic},
     create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig},
     delete_topics_request::DeleteTopicState,
     describe_configs_request::DescribeConfigsResource,
     describe_log_dirs_request::DescribableLogDirTopic,
-    describe_producers_request, elect_leaders_request, incremental_alter_configs_request,
+    describe_producers_request, describe_topic_partitions_request, elect_leaders_request,
+    incremental_alter_configs_request,
     list_partition_reassignments_request::ListPartitionReassignmentsTopics,
 };
 
 use super::{
-    BOOL, Field, I8, I16, I32, I32_ARRAY, NULLABLE_I32_ARRAY, NULLABLE_STRING,
+    BOOL, Field, I8, I16, I32, I32_ARRAY, Kind, NULLABLE_I32_ARRAY, NULLABLE_STRING,
     NULLABLE_STRING_ARRAY, STRING, STRING_ARRAY, Schema, UUID, f, structs,
 };
 
@@ -102,6 +104,27 @@ pub(super) const SCHEMAS: &[Schema] = &[
         flexible_from: 0,
         fields: DESCRIBE_PRODUCERS_REQUEST,
     },
+    Schema {
+        api_key: 34,
+        min: 1,
+        max: 2,
+        flexible_from: 2,
+        fields: ALTER_REPLICA_LOG_DIRS_REQUEST,
+    },
+    Schema {
+        api_key: 74,
+        min: 0,
+        max: 1,
+        flexible_from: 0,
+        fields: LIST_CONFIG_RESOURCES_REQUEST,
+    },
+    Schema {
+        api_key: 75,
+        min: 0,
+        max: 0,
+        flexible_from: 0,
+        fields: DESCRIBE_TOPIC_PARTITIONS_REQUEST,
+    },
 ];
 
 const DESCRIBABLE_LOG_DIR_TOPIC: &[Field] = &[f("topic", STRING), f("partitions", I32_ARRAY)];
@@ -110,6 +133,47 @@ const DESCRIBE_LOG_DIRS_REQUEST: &[Field] = &[f(
     "topics",
     structs!(?DescribableLogDirTopic, DESCRIBABLE_LOG_DIR_TOPIC),
 )];
+
+const ALTER_REPLICA_LOG_DIR_TOPIC: &[Field] = &[f("name", STRING), f("partitions", I32_ARRAY)];
+
+const ALTER_REPLICA_LOG_DIR: &[Field] = &[
+    f("path", STRING),
+    f(
+        "topics",
+        structs!(AlterReplicaLogDirTopic, ALTER_REPLICA_LOG_DIR_TOPIC),
+    ),
+];
+
+const ALTER_REPLICA_LOG_DIRS_REQUEST: &[Field] = &[f(
+    "dirs",
+    structs!(AlterReplicaLogDir, ALTER_REPLICA_LOG_DIR),
+)];
+
+const LIST_CONFIG_RESOURCES_REQUEST: &[Field] = &[f(
+    "resource_types",
+    Kind::Array {
+        nullable: false,
+        element: &I8,
+        decoded_size: 1,
+    },
+)
+.from(1)];
+
+const TOPIC_PARTITIONS_CURSOR: &[Field] = &[f("topic_name", STRING), f("partition_index", I32)];
+
+const DESCRIBE_TOPIC_PARTITIONS_TOPIC: &[Field] = &[f("name", STRING)];
+
+const DESCRIBE_TOPIC_PARTITIONS_REQUEST: &[Field] = &[
+    f(
+        "topics",
+        structs!(
+            describe_topic_partitions_request::TopicRequest,
+            DESCRIBE_TOPIC_PARTITIONS_TOPIC
+        ),
+    ),
+    f("response_partition_limit", I32),
+    f("cursor", Kind::NullableStruct(TOPIC_PARTITIONS_CURSOR)),
+];
 
 const ELECT_LEADERS_TOPIC: &[Field] = &[f("topic", STRING), f("partitions", I32_ARRAY)];
 

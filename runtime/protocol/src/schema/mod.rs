@@ -40,6 +40,8 @@ pub(crate) enum Kind {
         nullable: bool,
     },
     Struct(&'static [Field]),
+    /// A structure behind a byte that says whether it is there: 1 is yes.
+    NullableStruct(&'static [Field]),
     Array {
         nullable: bool,
         element: &'static Kind,

@@ -88,6 +88,9 @@ const APIS: &[(i16, Reencode, Discard)] = apis![
     ListTransactionsRequest,
     ConsumerGroupHeartbeatRequest,
     ConsumerGroupDescribeRequest,
+    AlterReplicaLogDirsRequest,
+    ListConfigResourcesRequest,
+    DescribeTopicPartitionsRequest,
 ];
 
 #[test]

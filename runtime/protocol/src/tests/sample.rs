@@ -157,6 +157,11 @@ impl Maker {
                 self.out.extend((0..len).map(|_| draw.below(256) as u8));
             }
             Kind::Struct(fields) => self.fields(fields, draw),
+            Kind::NullableStruct(_) if draw.below(4) == 0 => self.out.push(255),
+            Kind::NullableStruct(fields) => {
+                self.out.push(1);
+                self.fields(fields, draw);
+            }
             Kind::Array { element, .. } => {
                 let count = draw.below(4) as usize;
                 self.array(element, count, draw);
