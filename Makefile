@@ -6,7 +6,7 @@ TIDEGATE := $(CARGO_TARGET_DIR)/release/tidegate
 PYTHON := python3
 PLUGINS := match route redact validate sample dedup enrich
 
-.PHONY: help setup build plugins hostile test test-rust test-plugins test-clients test-faults test-hostile test-languages languages test-docs examples demo bench bench-languages bench-hostile check fix clean
+.PHONY: help setup build plugins hostile test test-rust test-plugins test-clients suites test-faults test-hostile test-languages languages test-docs examples demo bench bench-languages bench-hostile check fix clean
 
 help:
 	@echo 'make demo      real flights through a filter and a router, counts checked'
@@ -14,6 +14,7 @@ help:
 	@echo 'make test      every test: Rust, plugins, Kafka clients, faults'
 	@echo 'make build     the binary, at $(TIDEGATE)'
 	@echo 'make plugins   the plugins that ship, as target/plugins/<name>.wasm'
+	@echo 'make suites    test suites of Kafka clients and Kafka tools, as their authors wrote them, on this broker and on Kafka'
 	@echo 'make bench     measured figures; make check: format and lints; make fix: repairs both'
 	@echo 'make setup     the Debian packages that all of this needs; clean: what was built'
 
@@ -53,6 +54,10 @@ test-docs: plugins
 
 test-clients: plugins
 	@$(PYTHON) -u tests/clients/run.py
+
+# The suites that clients' authors wrote, and Kafka's own tools, on both brokers; an hour or two, and checkouts named by variables.
+suites: build
+	@$(PYTHON) -u tests/suites/run.py --broker both --write
 
 test-faults: plugins hostile
 	@$(PYTHON) -u tests/faults/run.py
