@@ -26,7 +26,7 @@ class ConfluentKafka(Suite):
         trivup = next((self.home / "tests" / "trivup").glob("trivup-*.tar.gz"), None)
         if not trivup:
             raise NotRun("the checkout has no tests/trivup")
-        self.python = virtual_environment("confluent-kafka-python", f"confluent-kafka=={self.VERSION}", *PACKAGES, trivup)
+        self.python = virtual_environment("confluent-kafka-python", f"confluent-kafka[avro,schema-registry]=={self.VERSION}", *PACKAGES, trivup)
 
     def run(self, broker, log):
         parts = [f"tests/integration/{part}" for part in ("admin", "consumer", "producer")]

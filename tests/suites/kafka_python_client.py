@@ -7,7 +7,7 @@ class KafkaPython(Suite):
     NAME = "kafka-python"
     VERSION = "checkout"
     # As servers/resources/default/kafka.properties of the suite has them.
-    CONFIGS = {"num.partitions": "4", "group.min.session.timeout.ms": "1000", "group.initial.rebalance.delay.ms": "0",
+    CONFIGS = {"node.id": "0", "num.partitions": "4", "group.min.session.timeout.ms": "1000", "group.initial.rebalance.delay.ms": "0",
                "offsets.topic.num.partitions": "2"}
     EXPLAINED = [
         Why("TestSSLConnection::*", "starts brokers of its own, for TLS"),
