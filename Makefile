@@ -6,7 +6,7 @@ TIDEGATE := $(CARGO_TARGET_DIR)/release/tidegate
 PYTHON := python3
 PLUGINS := match route redact validate sample dedup enrich
 
-.PHONY: help setup build plugins hostile test test-rust test-plugins test-clients suites test-faults test-hostile test-languages languages test-docs examples demo bench bench-languages bench-hostile check fix clean
+.PHONY: help setup build plugins hostile test test-rust test-plugins test-clients conformance suites test-faults test-hostile test-languages languages test-docs examples demo bench bench-languages bench-hostile check fix clean
 
 help:
 	@echo 'make demo      real flights through a filter and a router, counts checked'
@@ -15,6 +15,7 @@ help:
 	@echo 'make build     the binary, at $(TIDEGATE)'
 	@echo 'make plugins   the plugins that ship, as target/plugins/<name>.wasm'
 	@echo 'make suites    test suites of Kafka clients and Kafka tools, as their authors wrote them, on this broker and on Kafka'
+	@echo 'make conformance  the matrix of Kafka clients and features, on this broker and on Apache Kafka'
 	@echo 'make bench     measured figures; make check: format and lints; make fix: repairs both'
 	@echo 'make setup     the Debian packages that all of this needs; clean: what was built'
 
@@ -52,8 +53,13 @@ test-docs: plugins
 	cd tests/docs && cargo test --release --no-fail-fast
 	@$(PYTHON) -u tests/docs/check.py
 
+# The clients that stand for all, on this broker only.
 test-clients: plugins
-	@$(PYTHON) -u tests/clients/run.py
+	@$(PYTHON) -u tests/clients/run.py --core
+
+# The whole compatibility matrix, on this broker and on Apache Kafka 4.1; writes docs/compatibility.md and prints it.
+conformance: plugins
+	@$(PYTHON) -u tests/clients/run.py --broker both --page
 
 # The suites that clients' authors wrote, and Kafka's own tools, on both brokers; an hour or two, and checkouts named by variables.
 suites: build

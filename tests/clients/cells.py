@@ -12,11 +12,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import adapters
 from adapters.base import Context
+from harness import wire
 from harness.brokers import BROKERS
-from harness.outcome import ABSENT, FAILED, PASSED, Outcome, written
+from harness.outcome import ABSENT, FAILED, MISSING, PASSED, Outcome, written
 from harness.report import Report
 from matrix import FEATURES
-from matrix.cell import Cell
+from matrix.cell import APIS, Cell
 
 # Cells wait more than they work, so several run at once; a broker sees them as so many users.
 AT_ONCE = 4
@@ -27,6 +28,8 @@ class Column:
     def __init__(self, name, broker, report, results):
         self.broker, self.report, self.results = broker, report, results
         context = Context(broker.bootstrap)
+        with wire.Connection(broker.port) as raw:
+            self.served = wire.api_versions(raw)
         self.client, self.admin = adapters.load(name, context), adapters.load("confluent-kafka", context)
         self.guard = threading.Lock()
 
@@ -41,6 +44,10 @@ class Column:
         absent = next((need for need in feature.needs if need in self.client.absent), None)
         if absent:
             self.tell(Outcome(feature.name, ABSENT, self.client.absent[absent]))
+            return
+        missing = next((need for need in feature.needs if APIS.get(need, wire.METADATA) not in self.served), None)
+        if missing:
+            self.tell(Outcome(feature.name, MISSING, f"the broker does not serve API {APIS[missing]}"))
             return
         box = []
         worker = threading.Thread(target=lambda: box.append(self.tried(feature)), daemon=True)
@@ -68,7 +75,7 @@ class Column:
         with self.guard:
             self.results.write(written(outcome) + "\n")
             self.results.flush()
-            if outcome.verdict == ABSENT:
+            if outcome.verdict in (ABSENT, MISSING):
                 self.report.skip(outcome.feature, outcome.reason)
             else:
                 self.report.check(f"{outcome.feature} ({outcome.seconds:.1f} s)", not error, outcome.reason)

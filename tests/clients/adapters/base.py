@@ -16,7 +16,7 @@ list_groups() -> [id]                               describe_group(group) -> {st
 delete_group(group)                                 group_type(group) -> "classic" or "consumer"
 committed(group, topic) -> {partition: offset}      alter_offsets(group, topic, offsets)     delete_offsets(group, topic, partitions)
 set_quota(client_id, quotas: {name: number or None})                                describe_quota(client_id) -> {name: number}
-list_transactions() -> {id: state}                  describe_transaction(id) -> {state, partitions: ["topic-0"]}
+list_transactions() -> {id: state}                  describe_transaction(transaction) -> {state, partitions: ["topic-0"]}
 """
 
 import collections

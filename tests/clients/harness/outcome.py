@@ -3,7 +3,8 @@
 import collections
 import json
 
-PASSED, FAILED, ABSENT, NOT_RUN = "pass", "fail", "n/a", "not run"
+# ABSENT: the client has no such feature; MISSING: the broker says that it has not.
+PASSED, FAILED, ABSENT, MISSING, NOT_RUN = "pass", "fail", "n/a", "missing", "not run"
 
 # `reason` is empty for what passed.
 Outcome = collections.namedtuple("Outcome", "feature verdict reason seconds", defaults=("", 0.0))

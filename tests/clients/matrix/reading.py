@@ -65,7 +65,7 @@ def max_timestamp(t):
     same(t.client.list_offsets(topic=t.topic, partition=0, where="max_timestamp"), 1, "offset")
 
 
-@feature("below the log's start: auto.offset.reset", "reset")
+@feature("below the log's start: auto.offset.reset", "reset", "low_watermark")
 def out_of_range(t):
     _filled(t)
     t.admin.delete_records(topic=t.topic, partition=0, offset=15)

@@ -1,6 +1,7 @@
 """Restarts.
 
-A broker that stops and starts again gives every partition a new leader epoch.
+A broker that stops and starts again gives every partition a new leader epoch. Nothing but the client under test looks while
+the broker is away: librdkafka 2.16's admin client may end the process then.
 """
 
 from harness.report import same
@@ -16,7 +17,6 @@ def reader_restart(t):
     reader.wait(1)
     epoch = t.stored(t.topic)[0].leader_epoch
     t.broker.restart()
-    t.eventually(lambda: t.admin.end_offsets(t.topic, 1) == {0: 1}, "the partition is served again")
     t.send(t.topic, [b"after"])
     same([(r.offset, r.value) for r in reader.wait(2, 60)], [(0, b"before"), (1, b"after")], "records")
     same(t.stored(t.topic)[1].leader_epoch > epoch, True, "a new leader epoch")
@@ -30,7 +30,6 @@ def group_restart(t):
     member.wait(1)
     t.committed(t.topic, {0: 1})
     t.broker.restart()
-    t.eventually(lambda: t.admin.committed(group=t.group, topic=t.topic) == {0: 1}, "the offset is still there")
     t.send(t.topic, [b"after"])
     same([r.value for r in member.wait(2, 60)], [b"before", b"after"], "values")
     t.committed(t.topic, {0: 2})

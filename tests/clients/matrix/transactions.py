@@ -125,6 +125,6 @@ def list_transactions(t):
     _send(producer, t.topic, b"open")
     until(lambda: t.client.list_transactions().get(t.name) == "Ongoing",
           lambda: f"listed as ongoing: {t.client.list_transactions().get(t.name)}")
-    same(t.client.describe_transaction(id=t.name), {"state": "Ongoing", "partitions": [f"{t.topic}-0"]}, "described as")
+    same(t.client.describe_transaction(transaction=t.name), {"state": "Ongoing", "partitions": [f"{t.topic}-0"]}, "described as")
     producer.commit()
     until(lambda: t.client.list_transactions().get(t.name) == "CompleteCommit", "listed as committed")
