@@ -15,7 +15,7 @@ help:
 	@echo 'make build     the binary, at $(TIDEGATE)'
 	@echo 'make plugins   the plugins that ship, as target/plugins/<name>.wasm'
 	@echo 'make suites    test suites of Kafka clients and Kafka tools, as their authors wrote them, on this broker and on Kafka'
-	@echo 'make conformance  the matrix of Kafka clients and features, on this broker and on Apache Kafka'
+	@echo 'make conformance  the matrix of Kafka clients and features, on this broker and on Kafka'
 	@echo 'make bench     measured figures; make check: format and lints; make fix: repairs both'
 	@echo 'make setup     the Debian packages that all of this needs; clean: what was built'
 

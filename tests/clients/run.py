@@ -5,7 +5,7 @@ Every client has a broker and a process of its own (cells.py), in which each fea
 build and target/plugins (`make build plugins`); installs the clients itself, outside the checkout ($TIDEGATE_CACHE,
 ~/.cache/tidegate). A client that cannot be installed is a failure here, and "not run" on the page. Standard library only.
 
-    run.py [CLIENT ...]                 on Tidegate, and the programs of design/seed
+    run.py [CLIENT ...]                 on Tidegate, and the programs of their own, as those of design/seed
     run.py --core                       the clients that stand for all in `make test`
     run.py --broker both --page         everything on both, and docs/compatibility.md from it
 """
@@ -26,8 +26,9 @@ from harness.runner import counted
 LIMIT_SECONDS = 1500
 # One client waits while the other works.
 CLIENTS_AT_ONCE = 2
-CORE = ("confluent-kafka", "kafka-python", "kafkajs", "java-4.1", "franz-go", "seed")
-SEED = "seed"
+# Programs of their own, which start their brokers themselves.
+ALONE = ("seed",)
+CORE = ("confluent-kafka", "kafka-python", "kafkajs", "java-4.1", "franz-go", *ALONE)
 RESULTS = environment.ROOT / "target" / "conformance"
 INSTALL = {
     "kcat": lambda: environment.apt("kcat", "kcat"),
@@ -45,21 +46,21 @@ INSTALL = {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"of {', '.join(NAMES)}, {SEED}")
+    parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"of {', '.join([*NAMES, *ALONE])}")
     parser.add_argument("--core", action="store_true", help=f"only {', '.join(CORE)}")
     parser.add_argument("--broker", choices=("tidegate", "kafka", "both"), default="tidegate")
     parser.add_argument("--only", nargs="*", default=[], help="names of features")
     parser.add_argument("--page", action="store_true", help="write docs/compatibility.md from all results so far")
     options = parser.parse_args()
     environment.enter()
-    clients = options.clients or (CORE if options.core else [*NAMES, SEED])
+    clients = options.clients or (CORE if options.core else [*NAMES, *ALONE])
     brokers = ("tidegate", "kafka") if options.broker == "both" else (options.broker,)
     RESULTS.mkdir(parents=True, exist_ok=True)
     installed = {client: install(client) for client in clients}
     with ThreadPoolExecutor(CLIENTS_AT_ONCE) as pool:
         rows = list(pool.map(lambda pair: tested(*pair, installed[pair[0]], options.only),
                              [(client, broker) for broker in brokers for client in clients
-                              if client != SEED or broker == "tidegate"]))
+                              if client not in ALONE or broker == "tidegate"]))
     if options.page:
         page.write(RESULTS)
     sys.exit(summary(rows))
@@ -84,8 +85,8 @@ def tested(client, broker, missing, only):
         Report(f"{client} on {broker}").check("installed", False, missing)
         page.not_run(RESULTS, client, broker, missing)
         counts = (0, 1, 0)
-    elif client == SEED:
-        counts = child([environment.CLIENTS / "seed.py"])
+    elif client in ALONE:
+        counts = child([environment.CLIENTS / f"{client}.py"])
     else:
         command = [environment.CLIENTS / "cells.py", client, broker, "--results", results]
         counts = child(command + (["--only", *only] if only else []))
