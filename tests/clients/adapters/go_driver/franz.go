@@ -273,6 +273,7 @@ func (m *franzMember) leave() error {
 
 // A producer with a transactional id.
 type franzTransactional struct {
+	id     string
 	client *kgo.Client
 }
 
@@ -284,7 +285,7 @@ func (f *franz) open(asked request) (transactional, error) {
 	}
 	// Asks for the producer id, which fences its predecessors.
 	_, _, err = client.ProducerID(context.Background())
-	return &franzTransactional{client}, err
+	return &franzTransactional{asked.TransactionalID, client}, err
 }
 
 func (t *franzTransactional) begin() error {
@@ -302,9 +303,8 @@ func (t *franzTransactional) offsets(asked request) error {
 	if err != nil {
 		return err
 	}
-	transactional, _ := t.client.OptValue(kgo.TransactionalID).(*string)
 	add := kmsg.NewPtrAddOffsetsToTxnRequest()
-	add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = *transactional, id, epoch, *asked.Group
+	add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = t.id, id, epoch, *asked.Group
 	added, err := add.RequestWith(context, t.client)
 	if err == nil {
 		err = kerr.ErrorForCode(added.ErrorCode)
@@ -313,7 +313,7 @@ func (t *franzTransactional) offsets(asked request) error {
 		return err
 	}
 	commit := kmsg.NewPtrTxnOffsetCommitRequest()
-	commit.TransactionalID, commit.ProducerID, commit.ProducerEpoch, commit.Group = *transactional, id, epoch, *asked.Group
+	commit.TransactionalID, commit.ProducerID, commit.ProducerEpoch, commit.Group = t.id, id, epoch, *asked.Group
 	topic := kmsg.NewTxnOffsetCommitRequestTopic()
 	topic.Topic = asked.Topic
 	for index, offset := range asked.Offsets {

@@ -42,7 +42,7 @@ function flatten(headers) {
 
 // kafkajs tells only the base offset of each partition's batch.
 function offsetsOf(sends, answers) {
-  if (sends.some(({ partition }) => partition === null) || answers.some(answer => answer.baseOffset === undefined)) return null
+  if (!answers.length || sends.some(({ partition }) => partition === null) || answers.some(answer => answer.baseOffset === undefined)) return null
   const next = new Map(answers.map(answer => [answer.partition, BigInt(answer.baseOffset)]))
   return sends.map(({ partition }) => {
     const offset = next.get(partition)

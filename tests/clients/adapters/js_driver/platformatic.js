@@ -116,9 +116,8 @@ const verbs = {
   },
 
   async txn_open({ producer, transactionalId }) {
-    const opened = new Producer({ ...base, idempotent: true, transactionalId })
-    producers.set(producer, { opened })
-    await opened.initIdempotentProducer({ idempotent: true })
+    // It asks for its producer id, and fences its predecessors, at the first transaction.
+    producers.set(producer, { opened: new Producer({ ...base, idempotent: true, transactionalId }) })
   },
 
   async txn_begin({ producer }) {

@@ -8,8 +8,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, OwnedResourceSpecifier,
-    ResourceSpecifier, TopicReplication,
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -71,9 +70,7 @@ impl Rdkafka {
             }
             "describe_configs" => self.configs(ResourceSpecifier::Topic(&asked.topic)).await,
             "describe_broker_configs" => {
-                let found = self.consumer()?.fetch_metadata(None, WAIT)?;
-                let id = found.brokers().first().ok_or("no broker")?.id();
-                self.configs(ResourceSpecifier::Broker(id)).await
+                self.configs(ResourceSpecifier::Broker(self.any_broker()?)).await
             }
             "set_configs" => {
                 let mut edit = AlterConfig::new(ResourceSpecifier::Topic(&asked.topic));
@@ -91,7 +88,7 @@ impl Rdkafka {
                     [(asked.partition, Offset::Offset(asked.offset))],
                 )?;
                 let found = self.admin.delete_records(&at, &options).await?;
-                let low = found.elements().first().map(|one| one.offset().to_raw());
+                let low = found.elements().first().and_then(|one| one.offset().to_raw());
                 Ok(json!(low))
             }
             "delete_group" => {
@@ -131,7 +128,6 @@ impl Rdkafka {
             .await?
         {
             let found = answer?;
-            debug_assert!(!matches!(found.specifier, OwnedResourceSpecifier::Group(_)));
             values.extend(
                 found
                     .entries
@@ -195,6 +191,11 @@ impl Rdkafka {
                 Ok(json!(offset))
             }
         }
+    }
+
+    fn any_broker(&self) -> Result<i32, Failure> {
+        let found = self.consumer()?.fetch_metadata(None, WAIT)?;
+        Ok(found.brokers().first().ok_or("no broker")?.id())
     }
 
     fn consumer(&self) -> Result<BaseConsumer, Failure> {
