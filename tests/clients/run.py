@@ -27,7 +27,7 @@ LIMIT_SECONDS = 1500
 # One client waits while the other works.
 CLIENTS_AT_ONCE = 2
 # Programs of their own, which start their brokers themselves.
-ALONE = ("seed",)
+ALONE = ("seed", "quotas", "transactions", "groups_kip848")
 CORE = ("confluent-kafka", "kafka-python", "kafkajs", "java-4.1", "franz-go", *ALONE)
 RESULTS = environment.ROOT / "target" / "conformance"
 INSTALL = {
@@ -41,6 +41,7 @@ INSTALL = {
     "sarama": environment.go_driver,
     "rdkafka": environment.rust_driver,
     "rskafka": environment.rust_driver,
+    "transactions": lambda: environment.jars("client-4.1"),
 }
 
 
