@@ -6,7 +6,7 @@ TIDEGATE := $(CARGO_TARGET_DIR)/release/tidegate
 PYTHON := python3
 PLUGINS := match route redact validate sample dedup enrich
 
-.PHONY: faults bench-start help setup build plugins hostile test test-rust test-plugins test-clients suites test-faults test-fuzz fuzz fuzz-seeds test-hostile test-languages languages test-docs examples demo bench bench-languages bench-hostile check fix clean
+.PHONY: conformance faults bench-start help setup build plugins hostile test test-rust test-plugins test-clients suites test-faults test-fuzz fuzz fuzz-seeds test-hostile test-languages languages test-docs examples demo bench bench-languages bench-hostile check fix clean
 
 help:
 	@echo 'make demo      real flights through a filter and a router, counts checked'
@@ -16,6 +16,7 @@ help:
 	@echo 'make plugins   the plugins that ship, as target/plugins/<name>.wasm'
 	@echo 'make fuzz      every fuzz target for SECONDS=60, and what came of it'
 	@echo 'make suites    test suites of Kafka clients and Kafka tools, as their authors wrote them, on this broker and on Kafka'
+	@echo 'make conformance  the matrix of Kafka clients and features, on this broker and on Kafka'
 	@echo 'make bench     measured figures; make check: format and lints; make fix: repairs both'
 	@echo 'make setup     the Debian packages that all of this needs; clean: what was built'
 
@@ -53,8 +54,13 @@ test-docs: plugins
 	cd tests/docs && cargo test --release --no-fail-fast
 	@$(PYTHON) -u tests/docs/check.py
 
+# The clients that stand for all, on this broker only.
 test-clients: plugins
-	@$(PYTHON) -u tests/clients/run.py
+	@$(PYTHON) -u tests/clients/run.py --core
+
+# The whole compatibility matrix, on this broker and on Apache Kafka 4.1; writes docs/compatibility.md and prints it.
+conformance: plugins
+	@$(PYTHON) -u tests/clients/run.py --broker both --page
 
 # The suites that clients' authors wrote, and Kafka's own tools, on both brokers; an hour or two, and checkouts named by variables.
 suites: build

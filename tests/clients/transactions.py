@@ -296,10 +296,10 @@ class Java:
 
     def __init__(self, broker):
         self.broker = broker
-        jars = ":".join(str(jar) for jar in environment.jars("client-4.1"))
+        jars = environment.jars("client-4.1") / "*"
         program = pathlib.Path(__file__).with_name("TransactionsProgram.java")
         classes = broker.home / "classes"
-        subprocess.run(["javac", "-d", str(classes), "-cp", jars, str(program)], check=True)
+        subprocess.run(["javac", "-d", str(classes), "-cp", str(jars), str(program)], check=True)
         self.command = ["java", "-Xmx256m", "-cp", f"{classes}:{jars}", "TransactionsProgram", broker.bootstrap]
 
     def run(self, command, timeout=120):

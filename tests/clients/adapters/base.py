@@ -1,4 +1,23 @@
-"""The verbs of the scenario, and the thread in which a polling consumer lives."""
+"""The verbs of the matrix, and the thread in which a polling consumer lives.
+
+What a client lacks stands in `absent.py`. All verbs take and give what JSON can say, but for records; those of admin clients
+are called with keywords:
+
+create_topic(topic, partitions, configs)            delete_topic(topic)             list_topics() -> [name]
+describe_topic(topic) -> {partition: {leader, replicas, isr}}                       create_partitions(topic, total)
+describe_configs(topic) -> {name: value}            set_configs(topic, configs)     delete_config(topic, name)
+describe_broker_configs() -> {name: value}          describe_cluster() -> {brokers: [id], controller, cluster}
+log_dirs(topic) -> {partition: bytes}               features() -> {name: level}
+elect_leader(topic, partition) -> what the broker says     reassign(topic, partition, replicas)     list_reassignments() -> []
+delete_records(topic, partition, offset) -> the log's start, or None                describe_producers(topic, partition) -> [id]
+list_offsets(topic, partition, where) -> offset; "earliest", "latest", "max_timestamp" or milliseconds
+epoch_end(topic, partition, epoch) -> offset        end_offsets(topic, partitions) -> {partition: offset}
+list_groups() -> [id]                               describe_group(group) -> {state, members: count}
+delete_group(group)                                 group_type(group) -> "classic" or "consumer"
+committed(group, topic) -> {partition: offset}      alter_offsets(group, topic, offsets)     delete_offsets(group, topic, partitions)
+set_quota(client_id, quotas: {name: number or None})                                describe_quota(client_id) -> {name: number}
+list_transactions() -> {id: state}                  describe_transaction(transaction) -> {state, partitions: ["topic-0"]}
+"""
 
 import collections
 import queue
@@ -10,31 +29,31 @@ Record = collections.namedtuple("Record", "topic partition offset timestamp key 
 # What a producer is given; `timestamp` None = now, `partition` None = the client's partitioner.
 Send = collections.namedtuple("Send", "key value partition timestamp headers", defaults=(0, None, ()))
 
+# No record of the matrix is larger, and no client may refuse one before the broker does.
+MAX_REQUEST_BYTES = 10_000_000
+
 
 class Context:
-    """What an adapter is told: where the broker is, and how to run `tidegate` against it (None on another broker)."""
+    """What an adapter is told: where the broker is."""
 
-    def __init__(self, bootstrap, cli=None):
+    def __init__(self, bootstrap):
         self.bootstrap = bootstrap
-        self.cli = cli
 
 
 class BaseClient:
-    """What the scenario calls.
+    """Beside the verbs above:
 
-    produce(topic, sends, codec, idempotent) -> offsets, or None where the client does not tell them
-    member(group, topics, auto_commit) -> Member;  reader(topic, partition, where) -> Member positioned at `where`:
-    "beginning", "end", an offset, or ("time", ms)
+    produce(topic, sends, codec="none", idempotent=False, acks="all", client_id=None, one_by_one=False)
+        -> offsets, or None where the client does not tell them; one_by_one waits for each answer before the next
+    member(group, topics, auto_commit=False, **options) -> Member; the options are `MEMBER_OPTIONS`
+    reader(topic, partition, where, isolation="read_uncommitted") -> Member positioned at `where`: "beginning", "end", an
+        offset, or ("time", ms)
+    transactional(id, timeout_ms=60000) -> an object with begin(), send(topic, sends), send_offsets(group, topic, offsets),
+        commit(), abort() and close(); fences its predecessors before it returns
     """
 
-    codecs = ("none", "gzip", "snappy", "lz4", "zstd")
-    idempotent = True
-    # kcat has no flag for a record's timestamp.
-    sets_timestamps = True
-    # Whether a group's automatic commits move through a gap in which nothing is received.
-    commits_gaps = True
-    # kafkajs has its own sentence for each error code and drops the broker's.
-    tells_reasons = True
+    # What this client has no way to do, and why: the client's rows of `absent.ABSENT`.
+    absent = {}
 
     def __init__(self, context):
         self.context = context
@@ -43,18 +62,41 @@ class BaseClient:
         pass
 
 
+# What a member may be told, beside the group and its topics.
+MEMBER_OPTIONS = {
+    "instance": None,  # group.instance.id
+    "assignor": "range",  # or "cooperative-sticky"
+    "protocol": "classic",  # or "consumer" (KIP-848)
+    "remote_assignor": None,  # of KIP-848
+    "session_ms": 10_000,
+    "isolation": "read_uncommitted",
+}
+
+
 class Member:
     """A consumer that keeps what it received; thread-safe for one caller."""
 
     def __init__(self):
         self.records = []
         self.error = None
+        # Sets of partitions that it held, in turn.
+        self.history = []
 
     def wait(self, count, timeout=30.0):
         """Waits for `count` records in all and returns them."""
         until(lambda: self._alive() and len(self.records) >= count,
               lambda: f"{count} records received, only {len(self.records)}", timeout)
         return list(self.records)
+
+    def assignment(self):
+        """The numbers of the partitions that it holds, whatever their topic."""
+        return self.history[-1] if self.history else set()
+
+    def holds(self, partitions):
+        """To be told at every change."""
+        held = set(partitions)
+        if held != self.assignment():
+            self.history.append(held)
 
     def _alive(self):
         if self.error:

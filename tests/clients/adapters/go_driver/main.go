@@ -5,6 +5,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -13,21 +14,42 @@ import (
 )
 
 type request struct {
-	ID         int               `json:"id"`
-	Verb       string            `json:"verb"`
-	Topic      string            `json:"topic"`
-	Topics     []string          `json:"topics"`
-	Partition  int32             `json:"partition"`
-	Partitions int32             `json:"partitions"`
-	Configs    map[string]string `json:"configs"`
-	Codec      string            `json:"codec"`
-	Idempotent bool              `json:"idempotent"`
-	Sends      []send            `json:"sends"`
-	Member     string            `json:"member"`
-	Group      *string           `json:"group"`
-	AutoCommit bool              `json:"autoCommit"`
-	Start      []json.RawMessage `json:"start"`
-	Offset     string            `json:"offset"`
+	ID              int                 `json:"id"`
+	Verb            string              `json:"verb"`
+	Topic           string              `json:"topic"`
+	Topics          []string            `json:"topics"`
+	Partition       int32               `json:"partition"`
+	Partitions      json.RawMessage     `json:"partitions"` // how many, or which
+	Total           int                 `json:"total"`
+	Name            string              `json:"name"`
+	Configs         map[string]string   `json:"configs"`
+	Quotas          map[string]*float64 `json:"quotas"`
+	QuotaClient     string              `json:"client_id"`
+	Replicas        []int32             `json:"replicas"`
+	Where           json.RawMessage     `json:"where"`
+	Epoch           int32               `json:"epoch"`
+	Transaction     string              `json:"transaction"`
+	Codec           string              `json:"codec"`
+	Idempotent      bool                `json:"idempotent"`
+	Acks            string              `json:"acks"`
+	ClientID        string              `json:"clientId"`
+	OneByOne        bool                `json:"oneByOne"`
+	Sends           []send              `json:"sends"`
+	Member          string              `json:"member"`
+	Group           *string             `json:"group"`
+	AutoCommit      bool                `json:"autoCommit"`
+	Start           []json.RawMessage   `json:"start"`
+	Instance        *string             `json:"instance"`
+	Assignor        string              `json:"assignor"`
+	Protocol        string              `json:"protocol"`
+	RemoteAssignor  *string             `json:"remote_assignor"`
+	SessionMs       int                 `json:"session_ms"`
+	Isolation       string              `json:"isolation"`
+	Offset          int64               `json:"offset"`
+	Offsets         map[int32]int64     `json:"offsets"`
+	Producer        string              `json:"producer"`
+	TransactionalID string              `json:"transactionalId"`
+	TimeoutMs       int                 `json:"timeoutMs"`
 }
 
 // A nil slice is a null; encoding/json reads and writes byte slices as base64.
@@ -44,11 +66,17 @@ type record struct {
 	Member    string      `json:"member"`
 	Topic     string      `json:"topic"`
 	Partition int32       `json:"partition"`
-	Offset    string      `json:"offset"`
+	Offset    int64       `json:"offset"`
 	Timestamp string      `json:"timestamp"`
 	Key       []byte      `json:"key"`
 	Value     []byte      `json:"value"`
 	Headers   [][]*string `json:"headers"`
+}
+
+type replicas struct {
+	Leader   int32   `json:"leader"`
+	Replicas []int32 `json:"replicas"`
+	ISR      []int32 `json:"isr"`
 }
 
 // Where a reader begins, resolved as far as the client has to do it.
@@ -59,12 +87,11 @@ type start struct {
 }
 
 type client interface {
-	create(topic string, partitions int32, configs map[string]string) error
-	configs(topic string, configs map[string]string) error
+	// By name, those of the admin client.
+	verbs() map[string]func(request) (any, error)
 	produce(asked request) ([]int64, error)
 	consume(asked request, from *start) (member, error)
-	committed(group, topic string) (map[string]string, error)
-	ends(topic string) (map[string]string, error)
+	open(asked request) (transactional, error)
 	close()
 }
 
@@ -75,10 +102,19 @@ type member interface {
 	leave() error
 }
 
+type transactional interface {
+	begin() error
+	send(asked request) ([]int64, error)
+	offsets(asked request) error
+	end(commit bool) error
+	close() error
+}
+
 var (
-	output  = json.NewEncoder(os.Stdout)
-	saying  sync.Mutex
-	members sync.Map
+	output    = json.NewEncoder(os.Stdout)
+	saying    sync.Mutex
+	members   sync.Map
+	producers sync.Map
 )
 
 func main() {
@@ -96,6 +132,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	verbs := library.verbs()
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, 64<<20)
 	for lines.Scan() {
@@ -104,12 +141,18 @@ func main() {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		go answer(library, asked)
+		go answer(library, verbs, asked)
 	}
 }
 
-func answer(library client, asked request) {
-	value, err := run(library, asked)
+func answer(library client, verbs map[string]func(request) (any, error), asked request) {
+	var value any
+	var err error
+	if verb, ok := verbs[asked.Verb]; ok {
+		value, err = verb(asked)
+	} else {
+		value, err = run(library, asked)
+	}
 	if err != nil {
 		say(map[string]any{"id": asked.ID, "error": err.Error()})
 	} else {
@@ -122,10 +165,6 @@ func answer(library client, asked request) {
 
 func run(library client, asked request) (any, error) {
 	switch asked.Verb {
-	case "create":
-		return nil, library.create(asked.Topic, asked.Partitions, asked.Configs)
-	case "configs":
-		return nil, library.configs(asked.Topic, asked.Configs)
 	case "produce":
 		return library.produce(asked)
 	case "consume":
@@ -138,10 +177,12 @@ func run(library client, asked request) (any, error) {
 			members.Store(asked.Member, joined)
 		}
 		return nil, err
-	case "committed":
-		return library.committed(*asked.Group, asked.Topic)
-	case "ends":
-		return library.ends(asked.Topic)
+	case "txn_open":
+		opened, err := library.open(asked)
+		if err == nil {
+			producers.Store(asked.Producer, opened)
+		}
+		return nil, err
 	case "exit":
 		members.Range(func(_, one any) bool {
 			_ = one.(member).leave()
@@ -150,25 +191,46 @@ func run(library client, asked request) (any, error) {
 		library.close()
 		return nil, nil
 	}
+	if found, ok := producers.Load(asked.Producer); ok {
+		return ofProducer(found.(transactional), asked)
+	}
 	found, ok := members.Load(asked.Member)
 	if !ok {
-		return nil, fmt.Errorf("there is no member %s for %s", asked.Member, asked.Verb)
+		return nil, fmt.Errorf("there is no verb %s", asked.Verb)
 	}
-	one := found.(member)
+	return ofMember(found.(member), asked)
+}
+
+func ofMember(one member, asked request) (any, error) {
 	switch asked.Verb {
 	case "seek":
-		offset, err := strconv.ParseInt(asked.Offset, 10, 64)
-		if err != nil {
-			return nil, err
-		}
-		return nil, one.seek(asked.Topic, asked.Partition, offset)
+		return nil, one.seek(asked.Topic, asked.Partition, asked.Offset)
 	case "commit":
 		return nil, one.commit()
 	case "position":
-		return strconv.FormatInt(one.position(asked.Topic, asked.Partition), 10), nil
+		return one.position(asked.Topic, asked.Partition), nil
 	case "leave":
 		members.Delete(asked.Member)
 		return nil, one.leave()
+	}
+	return nil, fmt.Errorf("there is no verb %s", asked.Verb)
+}
+
+func ofProducer(one transactional, asked request) (any, error) {
+	switch asked.Verb {
+	case "txn_begin":
+		return nil, one.begin()
+	case "txn_send":
+		return one.send(asked)
+	case "txn_offsets":
+		return nil, one.offsets(asked)
+	case "txn_commit":
+		return nil, one.end(true)
+	case "txn_abort":
+		return nil, one.end(false)
+	case "txn_close":
+		producers.Delete(asked.Producer)
+		return nil, one.close()
 	}
 	return nil, fmt.Errorf("there is no verb %s", asked.Verb)
 }
@@ -215,4 +277,42 @@ func sayAssigned(name string, partitions []int32) {
 
 func sayCrash(name string, err error) {
 	say(map[string]any{"event": "crash", "member": name, "error": err.Error()})
+}
+
+func (s send) milliseconds() (int64, error) {
+	return strconv.ParseInt(*s.Timestamp, 10, 64)
+}
+
+func (s send) eachHeader(add func(name string, value []byte)) error {
+	for _, pair := range s.Headers {
+		value, err := base64.StdEncoding.DecodeString(pair[1])
+		if err != nil {
+			return err
+		}
+		add(pair[0], value)
+	}
+	return nil
+}
+
+func number[T any](given json.RawMessage) (T, error) {
+	var value T
+	err := json.Unmarshal(given, &value)
+	return value, err
+}
+
+// "earliest", "latest", "max_timestamp", or milliseconds.
+func whereOf(asked request) (string, int64) {
+	if word, err := number[string](asked.Where); err == nil {
+		return word, 0
+	}
+	ms, _ := number[int64](asked.Where)
+	return "time", ms
+}
+
+func pointers(values map[string]string) map[string]*string {
+	found := map[string]*string{}
+	for name, value := range values {
+		found[name] = &value
+	}
+	return found
 }

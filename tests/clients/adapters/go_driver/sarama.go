@@ -24,11 +24,12 @@ func settings() *sarama.Config {
 	config.Version = sarama.V4_1_0_0
 	config.ClientID = "compat"
 	config.Producer.Return.Successes = true
+	config.Producer.Partitioner = newChooser
+	config.Producer.MaxMessageBytes = 10_000_000
 	config.Producer.RequiredAcks = sarama.WaitForAll
 	config.Consumer.Return.Errors = true
 	config.Consumer.MaxWaitTime = 100 * time.Millisecond
 	config.Consumer.Offsets.Initial = sarama.OffsetOldest
-	config.Consumer.Group.Session.Timeout = 10 * time.Second
 	config.Consumer.Group.Heartbeat.Interval = 300 * time.Millisecond
 	return config
 }
@@ -46,31 +47,12 @@ func newSarama(bootstrap string) (client, error) {
 	return &saramaClient{servers, admin, plain}, nil
 }
 
-func (s *saramaClient) create(topic string, partitions int32, configs map[string]string) error {
-	values := map[string]*string{}
-	for name, value := range configs {
-		values[name] = &value
-	}
-	detail := &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: 1, ConfigEntries: values}
-	if err := s.admin.CreateTopic(topic, detail, false); err != nil {
-		return err
-	}
-	return s.plain.RefreshMetadata(topic)
-}
-
-func (s *saramaClient) configs(topic string, configs map[string]string) error {
-	edits := map[string]sarama.IncrementalAlterConfigsEntry{}
-	for name, value := range configs {
-		edits[name] = sarama.IncrementalAlterConfigsEntry{
-			Operation: sarama.IncrementalAlterConfigsOperationSet, Value: &value,
-		}
-	}
-	return s.admin.IncrementalAlterConfig(sarama.TopicResource, topic, edits, false)
-}
-
 func (s *saramaClient) produce(asked request) ([]int64, error) {
 	config := settings()
-	config.Producer.Partitioner = newChooser
+	config.ClientID = asked.ClientID
+	config.Producer.RequiredAcks = map[string]sarama.RequiredAcks{
+		"all": sarama.WaitForAll, "1": sarama.WaitForLocal, "0": sarama.NoResponse,
+	}[asked.Acks]
 	config.Producer.Compression = map[string]sarama.CompressionCodec{
 		"none": sarama.CompressionNone, "gzip": sarama.CompressionGZIP, "snappy": sarama.CompressionSnappy,
 		"lz4": sarama.CompressionLZ4, "zstd": sarama.CompressionZSTD,
@@ -84,46 +66,61 @@ func (s *saramaClient) produce(asked request) ([]int64, error) {
 		return nil, err
 	}
 	defer producer.Close()
+	return saramaSend(producer, asked)
+}
+
+// The offsets of all of it, once it is acknowledged.
+func saramaSend(producer sarama.SyncProducer, asked request) ([]int64, error) {
 	messages := make([]*sarama.ProducerMessage, 0, len(asked.Sends))
 	for _, send := range asked.Sends {
-		message := &sarama.ProducerMessage{Topic: asked.Topic, Partition: -1}
-		if send.Key != nil {
-			message.Key = sarama.ByteEncoder(send.Key)
-		}
-		if send.Value != nil {
-			message.Value = sarama.ByteEncoder(send.Value)
-		}
-		if send.Partition != nil {
-			message.Partition = *send.Partition
-		}
-		if send.Timestamp != nil {
-			ms, err := strconv.ParseInt(*send.Timestamp, 10, 64)
-			if err != nil {
-				return nil, err
-			}
-			message.Timestamp = time.UnixMilli(ms)
-		}
-		for _, pair := range send.Headers {
-			value, err := base64.StdEncoding.DecodeString(pair[1])
-			if err != nil {
-				return nil, err
-			}
-			message.Headers = append(message.Headers, sarama.RecordHeader{Key: []byte(pair[0]), Value: value})
+		message, err := saramaMessage(asked.Topic, send)
+		if err != nil {
+			return nil, err
 		}
 		messages = append(messages, message)
-	}
-	if err := producer.SendMessages(messages); err != nil {
-		var all sarama.ProducerErrors
-		if errors.As(err, &all) && len(all) > 0 {
-			return nil, all[0].Err
+		if asked.OneByOne {
+			if _, _, err := producer.SendMessage(message); err != nil {
+				return nil, err
+			}
 		}
-		return nil, err
+	}
+	if !asked.OneByOne {
+		if err := producer.SendMessages(messages); err != nil {
+			var all sarama.ProducerErrors
+			if errors.As(err, &all) && len(all) > 0 {
+				return nil, all[0].Err
+			}
+			return nil, err
+		}
 	}
 	offsets := make([]int64, 0, len(messages))
 	for _, message := range messages {
 		offsets = append(offsets, message.Offset)
 	}
 	return offsets, nil
+}
+
+func saramaMessage(topic string, send send) (*sarama.ProducerMessage, error) {
+	message := &sarama.ProducerMessage{Topic: topic, Partition: -1}
+	if send.Key != nil {
+		message.Key = sarama.ByteEncoder(send.Key)
+	}
+	if send.Value != nil {
+		message.Value = sarama.ByteEncoder(send.Value)
+	}
+	if send.Partition != nil {
+		message.Partition = *send.Partition
+	}
+	if send.Timestamp != nil {
+		ms, err := send.milliseconds()
+		if err != nil {
+			return nil, err
+		}
+		message.Timestamp = time.UnixMilli(ms)
+	}
+	return message, send.eachHeader(func(name string, value []byte) {
+		message.Headers = append(message.Headers, sarama.RecordHeader{Key: []byte(name), Value: value})
+	})
 }
 
 // A message that names a partition goes there, any other by its key.
@@ -146,40 +143,6 @@ func (c *chooser) RequiresConsistency() bool {
 	return true
 }
 
-func (s *saramaClient) committed(group, topic string) (map[string]string, error) {
-	partitions, err := s.plain.Partitions(topic)
-	if err != nil {
-		return nil, err
-	}
-	found, err := s.admin.ListConsumerGroupOffsets(group, map[string][]int32{topic: partitions})
-	if err != nil {
-		return nil, err
-	}
-	offsets := map[string]string{}
-	for index, block := range found.Blocks[topic] {
-		if block.Offset >= 0 {
-			offsets[strconv.Itoa(int(index))] = strconv.FormatInt(block.Offset, 10)
-		}
-	}
-	return offsets, nil
-}
-
-func (s *saramaClient) ends(topic string) (map[string]string, error) {
-	partitions, err := s.plain.Partitions(topic)
-	if err != nil {
-		return nil, err
-	}
-	ends := map[string]string{}
-	for _, index := range partitions {
-		end, err := s.plain.GetOffset(topic, index, sarama.OffsetNewest)
-		if err != nil {
-			return nil, err
-		}
-		ends[strconv.Itoa(int(index))] = strconv.FormatInt(end, 10)
-	}
-	return ends, nil
-}
-
 func (s *saramaClient) close() {
 	_ = s.admin.Close()
 	_ = s.plain.Close()
@@ -187,9 +150,14 @@ func (s *saramaClient) close() {
 
 func (s *saramaClient) consume(asked request, from *start) (member, error) {
 	if from != nil {
-		return s.read(asked.Member, asked.Topics[0], from)
+		return s.read(asked, from)
 	}
 	config := settings()
+	config.Consumer.IsolationLevel = isolation(asked)
+	config.Consumer.Group.Session.Timeout = time.Duration(asked.SessionMs) * time.Millisecond
+	if asked.Instance != nil {
+		config.Consumer.Group.InstanceId = *asked.Instance
+	}
 	config.Consumer.Offsets.AutoCommit.Enable = asked.AutoCommit
 	config.Consumer.Offsets.AutoCommit.Interval = 200 * time.Millisecond
 	group, err := sarama.NewConsumerGroup(s.bootstrap, *asked.Group, config)
@@ -292,9 +260,15 @@ type saramaReader struct {
 	partition sarama.PartitionConsumer
 }
 
-func (s *saramaClient) read(name, topic string, from *start) (member, error) {
-	consumer, err := sarama.NewConsumerFromClient(s.plain)
+func (s *saramaClient) read(asked request, from *start) (member, error) {
+	topic := asked.Topics[0]
+	config := settings()
+	config.Consumer.IsolationLevel = isolation(asked)
+	consumer, err := sarama.NewConsumer(s.bootstrap, config)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.plain.RefreshMetadata(topic); err != nil {
 		return nil, err
 	}
 	offset := from.number
@@ -308,7 +282,7 @@ func (s *saramaClient) read(name, topic string, from *start) (member, error) {
 			return nil, err
 		}
 	}
-	one := &saramaReader{name: name, topic: topic, index: from.partition, consumer: consumer}
+	one := &saramaReader{name: asked.Member, topic: topic, index: from.partition, consumer: consumer}
 	return one, one.seek(topic, from.partition, offset)
 }
 
@@ -349,7 +323,17 @@ func (r *saramaReader) position(string, int32) int64 {
 func (r *saramaReader) leave() error {
 	r.lock.Lock()
 	defer r.lock.Unlock()
-	return r.partition.Close()
+	if err := r.partition.Close(); err != nil {
+		return err
+	}
+	return r.consumer.Close()
+}
+
+func isolation(asked request) sarama.IsolationLevel {
+	if asked.Isolation == "read_committed" {
+		return sarama.ReadCommitted
+	}
+	return sarama.ReadUncommitted
 }
 
 func sayMessage(name string, message *sarama.ConsumerMessage) {
@@ -358,6 +342,48 @@ func sayMessage(name string, message *sarama.ConsumerMessage) {
 		key, value := string(header.Key), base64.StdEncoding.EncodeToString(header.Value)
 		headers = append(headers, []*string{&key, &value})
 	}
-	say(record{"record", name, message.Topic, message.Partition, strconv.FormatInt(message.Offset, 10),
+	say(record{"record", name, message.Topic, message.Partition, message.Offset,
 		strconv.FormatInt(message.Timestamp.UnixMilli(), 10), message.Key, message.Value, headers})
+}
+
+// A producer with a transactional id.
+type saramaTransactional struct {
+	producer sarama.SyncProducer
+}
+
+func (s *saramaClient) open(asked request) (transactional, error) {
+	config := settings()
+	config.Producer.Idempotent = true
+	config.Net.MaxOpenRequests = 1
+	config.Producer.Transaction.ID = asked.TransactionalID
+	config.Producer.Transaction.Timeout = time.Duration(asked.TimeoutMs) * time.Millisecond
+	producer, err := sarama.NewSyncProducer(s.bootstrap, config)
+	return &saramaTransactional{producer}, err
+}
+
+func (t *saramaTransactional) begin() error {
+	return t.producer.BeginTxn()
+}
+
+func (t *saramaTransactional) send(asked request) ([]int64, error) {
+	return saramaSend(t.producer, asked)
+}
+
+func (t *saramaTransactional) offsets(asked request) error {
+	var offsets []*sarama.PartitionOffsetMetadata
+	for index, offset := range asked.Offsets {
+		offsets = append(offsets, &sarama.PartitionOffsetMetadata{Partition: index, Offset: offset, LeaderEpoch: -1})
+	}
+	return t.producer.AddOffsetsToTxn(map[string][]*sarama.PartitionOffsetMetadata{asked.Topic: offsets}, *asked.Group)
+}
+
+func (t *saramaTransactional) end(commit bool) error {
+	if commit {
+		return t.producer.CommitTxn()
+	}
+	return t.producer.AbortTxn()
+}
+
+func (t *saramaTransactional) close() error {
+	return t.producer.Close()
 }
