@@ -6,7 +6,7 @@ TIDEGATE := $(CARGO_TARGET_DIR)/release/tidegate
 PYTHON := python3
 PLUGINS := match route redact validate sample dedup enrich
 
-.PHONY: help setup build plugins hostile test test-rust test-plugins test-clients test-faults test-hostile test-languages languages test-docs examples demo bench bench-languages bench-hostile check fix clean
+.PHONY: help setup build plugins hostile test test-rust test-plugins test-clients test-faults test-hostile test-languages languages test-docs examples demo bench bench-kafka bench-languages bench-hostile check fix clean
 
 help:
 	@echo 'make demo      real flights through a filter and a router, counts checked'
@@ -14,7 +14,7 @@ help:
 	@echo 'make test      every test: Rust, plugins, Kafka clients, faults'
 	@echo 'make build     the binary, at $(TIDEGATE)'
 	@echo 'make plugins   the plugins that ship, as target/plugins/<name>.wasm'
-	@echo 'make bench     measured figures; make check: format and lints; make fix: repairs both'
+	@echo 'make bench     measured figures; bench-kafka: beside Apache Kafka; make check: format and lints; make fix: repairs both'
 	@echo 'make setup     the Debian packages that all of this needs; clean: what was built'
 
 # Looks first and does nothing where nothing is missing.
@@ -78,7 +78,12 @@ examples: plugins
 
 # In the release profile, which is built already; the whole takes about ten minutes and wants a quiet machine.
 bench: plugins languages
-	cargo bench --locked --profile release --workspace --bench records --bench append --bench engine --bench chain --bench guests --bench languages
+	cargo bench --locked --profile release --workspace --bench records --bench append --bench fetch --bench engine --bench chain --bench guests --bench languages
+
+# Beside Apache Kafka 4.1 from Maven Central. About an hour on a quiet machine; `make bench-kafka ARGS=--quick` takes minutes.
+bench-kafka: plugins
+	cargo build --release --locked --bin tidegate --bin tidegate-bench
+	@$(PYTHON) -u tests/bench/kafka.py $(ARGS)
 
 # The same plugin in every language, beside native Rust.
 bench-languages: languages
