@@ -6,7 +6,7 @@ TIDEGATE := $(CARGO_TARGET_DIR)/release/tidegate
 PYTHON := python3
 PLUGINS := match route redact validate sample dedup enrich
 
-.PHONY: conformance faults bench-start help setup build plugins hostile test test-rust test-plugins test-clients suites test-faults test-fuzz fuzz fuzz-seeds test-hostile test-languages languages test-docs examples demo bench bench-languages bench-hostile check fix clean
+.PHONY: conformance faults bench-start help setup build plugins hostile test test-rust test-plugins test-clients suites test-faults test-fuzz fuzz fuzz-seeds test-hostile test-languages languages test-docs examples demo bench bench-kafka bench-languages bench-hostile check fix clean
 
 help:
 	@echo 'make demo      real flights through a filter and a router, counts checked'
@@ -17,7 +17,7 @@ help:
 	@echo 'make fuzz      every fuzz target for SECONDS=60, and what came of it'
 	@echo 'make suites    test suites of Kafka clients and Kafka tools, as their authors wrote them, on this broker and on Kafka'
 	@echo 'make conformance  the matrix of Kafka clients and features, on this broker and on Kafka'
-	@echo 'make bench     measured figures; make check: format and lints; make fix: repairs both'
+	@echo 'make bench     measured figures; bench-kafka: beside Apache Kafka; make check: format and lints; make fix: repairs both'
 	@echo 'make setup     the Debian packages that all of this needs; clean: what was built'
 
 # Looks first and does nothing where nothing is missing.
@@ -113,7 +113,12 @@ fuzz-seeds:
 
 # In the release profile, which is built already; the whole takes about ten minutes and wants a quiet machine.
 bench: plugins languages
-	cargo bench --locked --profile release --workspace --bench records --bench append --bench engine --bench chain --bench guests --bench languages
+	cargo bench --locked --profile release --workspace --bench records --bench append --bench fetch --bench engine --bench chain --bench guests --bench languages
+
+# Beside Apache Kafka 4.1 from Maven Central. About an hour on a quiet machine; `make bench-kafka ARGS=--quick` takes minutes.
+bench-kafka: plugins
+	cargo build --release --locked --bin tidegate --bin tidegate-bench
+	@$(PYTHON) -u tests/bench/kafka.py $(ARGS)
 
 # The same plugin in every language, beside native Rust.
 bench-languages: languages

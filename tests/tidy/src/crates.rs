@@ -65,6 +65,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("hostile", &["tidegate-sdk"]),
     ("pick", &["tidegate-sdk"]),
+    ("tidegate-bench", &["tidegate-protocol", RECORD]),
     ("tidegate-tests-languages", &["tidegate-plugin", RECORD]),
     (
         "tidegate-tests-plugins",
