@@ -112,7 +112,12 @@ fn many_parts_of_nothing_are_gone_through_in_time() {
     let empty = |codec| compress(codec, &[]).unwrap();
     let shapes = [
         ("gzip members", Codec::Gzip, Vec::new(), empty(Codec::Gzip)),
-        ("lz4 frames", Codec::Lz4, Vec::new(), [&lz4_head()[..], &[0; 4]].concat()),
+        (
+            "lz4 frames",
+            Codec::Lz4,
+            Vec::new(),
+            [&lz4_head()[..], &[0; 4]].concat(),
+        ),
         (
             "lz4 blocks of one byte",
             Codec::Lz4,
@@ -291,10 +296,7 @@ fn counts_are_not_believed() {
         ..WIDE
     };
     let error = two.records(limits).unwrap_err();
-    assert_eq!(
-        ProduceError::from(error),
-        ProduceError::Inflated { max: 3 }
-    );
+    assert_eq!(ProduceError::from(error), ProduceError::Inflated { max: 3 });
 }
 
 #[test]

@@ -245,9 +245,7 @@ fn admit_batch(
 
 fn refusal(error: &ProduceError) -> ProduceFailure {
     let code = match error {
-        ProduceError::TooLarge { .. } | ProduceError::Inflated { .. } => {
-            ErrorCode::MessageTooLarge
-        }
+        ProduceError::TooLarge { .. } | ProduceError::Inflated { .. } => ErrorCode::MessageTooLarge,
         ProduceError::Corrupt(_) => ErrorCode::CorruptMessage,
         ProduceError::InvalidRecord(_) => ErrorCode::InvalidRecord,
         ProduceError::InvalidTimestamp => ErrorCode::InvalidTimestamp,
