@@ -2,7 +2,7 @@
 //! (v2, KIP-890).
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use kafka_protocol::messages::add_partitions_to_txn_request::{
@@ -284,8 +284,10 @@ fn batch(who: Option<Who>, sequence: i32, value: &str) -> Bytes {
         };
         builder.transactional = true;
     }
+    // Young enough for retention, which looks at every start.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let record = RecordParts {
-        timestamp: 1_700_000_000_000,
+        timestamp: i64::try_from(now.as_millis()).unwrap(),
         value: Some(value.as_bytes()),
         ..RecordParts::default()
     };
@@ -391,9 +393,9 @@ async fn a_produce_of_version_12_adds_and_each_end_bumps() {
         let commit = n % 2 == 0;
         let (code, next) = world.end(5, "x", who, commit).await;
         assert_eq!((code, next), (0, (who.0, who.1 + 1)));
+        world.complete("x").await;
         assert_eq!(world.end(5, "x", who, commit).await, (0, next), "a retry");
         // The late batch of a transaction that is over.
-        world.complete("x").await;
         assert_eq!(
             world.produce_to(12, Some("x"), who, 0, "late").await,
             INVALID_PRODUCER_EPOCH
