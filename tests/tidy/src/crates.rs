@@ -65,6 +65,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("hostile", &["tidegate-sdk"]),
     ("pick", &["tidegate-sdk"]),
+    // The Kafka clients of crates.io, for the compatibility matrix.
+    ("rust-driver", &[]),
     ("tidegate-bench", &["tidegate-protocol", RECORD]),
     ("tidegate-tests-languages", &["tidegate-plugin", RECORD]),
     (
@@ -88,7 +90,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// Outside crates that only some may depend on.
 const ONLY_FOR: &[(&str, &[&str])] = &[
-    ("tokio", &["tidegate-broker", "tidegate-cli"]),
+    ("tokio", &["tidegate-broker", "tidegate-cli", "rust-driver"]),
     ("axum", &["tidegate-broker"]),
     ("rocksdb", &["tidegate-storage"]),
     ("wasmtime", &["tidegate-plugin"]),

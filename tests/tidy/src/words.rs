@@ -18,7 +18,14 @@ const UNSAFE: &[&str] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("rocksdb", &["runtime/storage/src/rocks/"]),
     ("wasmtime", &["runtime/plugin/"]),
-    ("tokio", &["runtime/broker/", "runtime/cli/"]),
+    (
+        "tokio",
+        &[
+            "runtime/broker/",
+            "runtime/cli/",
+            "tests/clients/adapters/rust_driver/",
+        ],
+    ),
     ("openraft", &["runtime/broker/src/raft.rs"]),
 ];
 

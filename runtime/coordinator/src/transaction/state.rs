@@ -345,8 +345,10 @@ impl Transaction {
             && self.producer_id != id
             && epoch == LAST_CLIENT_EPOCH
             && self.producer_epoch == 0;
-        let retry_after_bump =
-            self.producer_id == id && epoch.checked_add(1) == Some(self.producer_epoch);
+        // A fence bumps the epoch too; who ends a transaction that was fenced is told so.
+        let retry_after_bump = self.client_version >= EPOCH_BUMPS
+            && self.producer_id == id
+            && epoch.checked_add(1) == Some(self.producer_epoch);
         let retry = retry_after_bump || retry_after_overflow;
         if self.producer_id != id && !retry_after_overflow {
             return Err(TransactionError::InvalidProducerIdMapping);
