@@ -8,7 +8,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -70,7 +71,8 @@ impl Rdkafka {
             }
             "describe_configs" => self.configs(ResourceSpecifier::Topic(&asked.topic)).await,
             "describe_broker_configs" => {
-                self.configs(ResourceSpecifier::Broker(self.any_broker()?)).await
+                self.configs(ResourceSpecifier::Broker(self.any_broker()?))
+                    .await
             }
             "set_configs" => {
                 let mut edit = AlterConfig::new(ResourceSpecifier::Topic(&asked.topic));
@@ -88,7 +90,10 @@ impl Rdkafka {
                     [(asked.partition, Offset::Offset(asked.offset))],
                 )?;
                 let found = self.admin.delete_records(&at, &options).await?;
-                let low = found.elements().first().and_then(|one| one.offset().to_raw());
+                let low = found
+                    .elements()
+                    .first()
+                    .and_then(|one| one.offset().to_raw());
                 Ok(json!(low))
             }
             "delete_group" => {
