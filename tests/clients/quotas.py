@@ -41,7 +41,7 @@ def main():
 def run(report, broker):
     with report.case("Java's Admin sets, describes and removes quotas"):
         same(java(broker, "admin"), {
-            "all": "6", "alice": "1000.0,12.5", "default-user": "3.0", "contains": "2", "contains-only": "1", "default": "1",
+            "all": "5", "alice": "1000.0,12.5", "default-user": "3.0", "contains": "2", "contains-only": "1", "default": "1",
             "any-user": "3", "bad-key": "InvalidRequestException", "bad-entity": "InvalidRequestException", "left": "0",
         })
     with report.case("kafka-configs sets and describes quotas and dynamic configs"):
