@@ -41,7 +41,7 @@ class Column:
 
     def cell(self, feature):
         started = time.monotonic()
-        absent = next((need for need in feature.needs if need in self.client.absent), None)
+        absent = next((need for need in (feature.name, *feature.needs) if need in self.client.absent), None)
         if absent:
             self.tell(Outcome(feature.name, ABSENT, self.client.absent[absent]))
             return
