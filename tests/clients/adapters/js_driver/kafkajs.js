@@ -79,8 +79,11 @@ const verbs = {
     return (await admin.listPartitionReassignments({})).topics
   },
 
-  delete_records: ({ topic, partition, offset }) =>
-    admin.deleteTopicRecords({ topic, partitions: [{ partition, offset: String(offset) }] }),
+  async delete_records({ topic, partition, offset }) {
+    // It looks for the leader before it has asked for the topic, unless something else did.
+    await admin.fetchTopicOffsets(topic)
+    await admin.deleteTopicRecords({ topic, partitions: [{ partition, offset: String(offset) }] })
+  },
 
   async list_offsets({ topic, partition, where }) {
     const found = typeof where === 'number'

@@ -73,7 +73,8 @@ async function serve(verbs) {
 // Libraries put what the broker said into errors of errors.
 function said(error) {
   const parts = [error.message || String(error), error.type, error.code, error.apiId]
-  for (const inner of [].concat(error.errors || [], error.cause || [], error.originalError || [])) parts.push(said(inner))
+  const inside = [error.errors, error.cause, error.originalError, ...[].concat(error.groups || [], error.partitions || []).map(one => one?.error)]
+  for (const inner of inside.flat().filter(Boolean)) parts.push(said(inner))
   return parts.filter(part => part !== undefined && part !== null && part !== '').join('; ')
 }
 
