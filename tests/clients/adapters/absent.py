@@ -36,8 +36,6 @@ ABSENT = {
     "java-4.1": {"epoch_end": "the consumer asks for it by itself only"},
     "java-3.9": {"epoch_end": "the consumer asks for it by itself only"},
     "kafkajs": {
-        "delete_records": "red on Apache Kafka 4.1 too: its admin client does not know the topic's leader yet",
-        "delete_busy_group": "red on Apache Kafka 4.1 too: its error does not say why",
         "reasons": "it has its own sentence for each error code and drops the broker's",
         "delete_config": "it has no IncrementalAlterConfigs: AlterConfigs sets all at once",
         "log_dirs": "its admin client has no DescribeLogDirs",

@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -42,6 +43,9 @@ func main() {
 		fmt.Println("has", strings.Join(names, ","))
 	}
 	options := []kgo.Opt{
+		// It learns of the new partitions' topic at its own pace otherwise, which is minutes.
+		kgo.MetadataMaxAge(2 * time.Second),
+		kgo.MetadataMinAge(time.Second),
 		kgo.SeedBrokers(arguments["bootstrap.servers"]),
 		kgo.ConsumerGroup(arguments["group.id"]),
 		kgo.ConsumeTopics(arguments["topic"]),
