@@ -6,8 +6,9 @@
 
 use bytes::Bytes;
 use tidegate_record::{
-    Batch, BatchBuilder, BatchHeader, CheckedBatch, Codec, DecodeLimits, EndMarker, HEADER_LEN, LeaderEpoch,
-    RecordEditParts, RecordParts, Records, cut, last_surviving_delta, recode, retain, rewrite,
+    Batch, BatchBuilder, BatchHeader, CheckedBatch, Codec, DecodeLimits, EndMarker, HEADER_LEN,
+    LeaderEpoch, RecordEditParts, RecordParts, Records, cut, last_surviving_delta, recode, retain,
+    rewrite,
 };
 
 use super::decompress;
@@ -111,7 +112,11 @@ fn stored(batch: &Batch) {
 fn marked(batch: &Batch) {
     if let Ok(Some(marker)) = EndMarker::of(batch) {
         let header = batch.header();
-        let written = marker.batch(header.producer_id, header.producer_epoch, header.max_timestamp);
+        let written = marker.batch(
+            header.producer_id,
+            header.producer_epoch,
+            header.max_timestamp,
+        );
         let written = written.expect("a marker fits a batch");
         assert_eq!(EndMarker::of(&written), Ok(Some(marker)));
     }

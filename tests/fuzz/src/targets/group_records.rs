@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use tidegate_coordinator::records::{
-    ClassicMetadata, ConsumerCurrent, ConsumerEpoch, ConsumerMemberMetadata, GroupMetadata, MemberRecord, Record,
-    ResolvedRegex, consumer_current_key, consumer_epoch_key, consumer_member_key, consumer_regex_key,
-    consumer_target_epoch_key, consumer_target_epoch_value, consumer_target_key, consumer_target_value, decode,
-    group_key, offset_key, offset_value,
+    ClassicMetadata, ConsumerCurrent, ConsumerEpoch, ConsumerMemberMetadata, GroupMetadata,
+    MemberRecord, Record, ResolvedRegex, consumer_current_key, consumer_epoch_key,
+    consumer_member_key, consumer_regex_key, consumer_target_epoch_key,
+    consumer_target_epoch_value, consumer_target_key, consumer_target_value, decode, group_key,
+    offset_key, offset_value,
 };
 use tidegate_coordinator::{Coordinator, GroupOptions, OffsetAndMetadata, Request};
 
@@ -56,7 +57,10 @@ fn reads_back(record: &Record) {
 /// Only the oldest records of offsets say when they expire.
 fn without_expiry(record: &Record) -> Record {
     let mut record = record.clone();
-    if let Record::Offset { value: Some(value), .. } = &mut record {
+    if let Record::Offset {
+        value: Some(value), ..
+    } = &mut record
+    {
         value.expire_timestamp = None;
     }
     record
@@ -70,11 +74,17 @@ fn written(record: &Record) -> Option<(Bytes, Option<Bytes>)> {
             topic,
             partition,
             value,
-        } => (offset_key(group, topic, *partition), value.as_ref().map(offset_value)),
-        Record::Group { group, value } => (group_key(group), value.as_ref().map(GroupMetadata::encode)),
-        Record::ConsumerEpoch { group, value } => {
-            (consumer_epoch_key(group), value.as_ref().map(ConsumerEpoch::encode))
+        } => (
+            offset_key(group, topic, *partition),
+            value.as_ref().map(offset_value),
+        ),
+        Record::Group { group, value } => {
+            (group_key(group), value.as_ref().map(GroupMetadata::encode))
         }
+        Record::ConsumerEpoch { group, value } => (
+            consumer_epoch_key(group),
+            value.as_ref().map(ConsumerEpoch::encode),
+        ),
         Record::ConsumerMember {
             group,
             member,
@@ -83,9 +93,10 @@ fn written(record: &Record) -> Option<(Bytes, Option<Bytes>)> {
             consumer_member_key(group, member),
             value.as_ref().map(ConsumerMemberMetadata::encode),
         ),
-        Record::ConsumerTargetEpoch { group, value } => {
-            (consumer_target_epoch_key(group), value.map(consumer_target_epoch_value))
-        }
+        Record::ConsumerTargetEpoch { group, value } => (
+            consumer_target_epoch_key(group),
+            value.map(consumer_target_epoch_value),
+        ),
         Record::ConsumerTarget {
             group,
             member,
@@ -106,7 +117,10 @@ fn written(record: &Record) -> Option<(Bytes, Option<Bytes>)> {
             group,
             regex,
             value,
-        } => (consumer_regex_key(group, regex), value.as_ref().map(ResolvedRegex::encode)),
+        } => (
+            consumer_regex_key(group, regex),
+            value.as_ref().map(ResolvedRegex::encode),
+        ),
         Record::ConsumerTopics { .. } | Record::Unknown => return None,
     })
 }
@@ -167,8 +181,14 @@ pub(super) fn seeds() -> Vec<Seed> {
     let consumer = [
         entry(&consumer_epoch_key("g"), Some(&epoch.encode())),
         entry(&consumer_member_key("g", "m"), Some(&said.encode())),
-        entry(&consumer_target_epoch_key("g"), Some(&consumer_target_epoch_value(3))),
-        entry(&consumer_target_key("g", "m"), Some(&consumer_target_value(&held))),
+        entry(
+            &consumer_target_epoch_key("g"),
+            Some(&consumer_target_epoch_value(3)),
+        ),
+        entry(
+            &consumer_target_key("g", "m"),
+            Some(&consumer_target_value(&held)),
+        ),
         entry(&consumer_current_key("g", "m"), Some(&current.encode())),
         entry(&consumer_regex_key("g", "t.*"), Some(&regex.encode())),
     ];

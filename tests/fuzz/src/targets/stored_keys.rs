@@ -5,7 +5,9 @@
 use tidegate_record::PartitionId;
 
 use crate::corpus::Seed;
-use crate::keys::{aborted, batch, cleaned, command, format, index_row, note, partition, producers, snapshot};
+use crate::keys::{
+    aborted, batch, cleaned, command, format, index_row, note, partition, producers, snapshot,
+};
 use crate::memory::{SLACK, within};
 use crate::types::{AbortedTransaction, IndexRow, PartitionEntry, ProducerSnapshot};
 

@@ -20,8 +20,14 @@ pub(super) fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let (stored_key, stored_value) = (input.bytes(255), input.part());
     let bytes = stored_key.len() + stored_value.map_or(0, <[u8]>::len);
-    let read = within(MOST_GROWTH * bytes + SLACK, || decode(stored_key, stored_value));
-    let Ok(TransactionRecord::Transaction { transactional_id, value: found }) = read else {
+    let read = within(MOST_GROWTH * bytes + SLACK, || {
+        decode(stored_key, stored_value)
+    });
+    let Ok(TransactionRecord::Transaction {
+        transactional_id,
+        value: found,
+    }) = read
+    else {
         return;
     };
     let written = found.as_ref().map(value);
@@ -34,7 +40,13 @@ pub(super) fn run(data: &[u8]) {
         },
         _ => found,
     });
-    assert_eq!(again, Ok(TransactionRecord::Transaction { transactional_id, value: expected }));
+    assert_eq!(
+        again,
+        Ok(TransactionRecord::Transaction {
+            transactional_id,
+            value: expected
+        })
+    );
 }
 
 pub(super) fn seeds() -> Vec<Seed> {
@@ -46,7 +58,10 @@ pub(super) fn seeds() -> Vec<Seed> {
         next_producer_id: 8,
         timeout_ms: 60_000,
         state,
-        partitions: BTreeMap::from([("t".to_owned(), BTreeSet::from([0, 3])), ("u".to_owned(), BTreeSet::new())]),
+        partitions: BTreeMap::from([
+            ("t".to_owned(), BTreeSet::from([0, 3])),
+            ("u".to_owned(), BTreeSet::new()),
+        ]),
         start_ms: 5,
         update_ms: 9,
         client_version: 2,
