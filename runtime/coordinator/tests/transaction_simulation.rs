@@ -57,7 +57,7 @@ fn id_of(client: usize) -> &'static str {
 }
 
 fn version_of(client: usize) -> i16 {
-    if client % 2 == 0 { 0 } else { 2 }
+    if client.is_multiple_of(2) { 0 } else { 2 }
 }
 
 enum Asked {

@@ -16,7 +16,7 @@ pub(crate) fn run(options: &Options) -> Result<Figures, Failure> {
     let read = thread::scope(|scope| {
         let running: Vec<_> = readers
             .iter_mut()
-            .map(|reader| scope.spawn(|| reader.to_the_end(options)))
+            .map(|reader| scope.spawn(|| reader.read_all(options)))
             .collect();
         total(running.into_iter().map(|reader| joined(reader.join())))
     })?;
@@ -109,7 +109,7 @@ impl Reader {
         Ok(self.read)
     }
 
-    fn to_the_end(&mut self, options: &Options) -> Result<Read, Failure> {
+    fn read_all(&mut self, options: &Options) -> Result<Read, Failure> {
         let ends = frames::offsets(&mut self.connection, options, LATEST)?;
         let behind = |offsets: &[i64]| offsets.iter().zip(&ends).any(|(at, end)| at < end);
         while behind(&self.offsets) {

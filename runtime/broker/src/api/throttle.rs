@@ -34,9 +34,12 @@ macro_rules! throttled {
                 })*
             }
 
-            fn written<R: kafka_protocol::protocol::Encodable + Clone>(response: &R)
+            fn written<R>(response: &R)
             where
-                R: kafka_protocol::protocol::HeaderVersion + kafka_protocol::protocol::Message,
+                R: kafka_protocol::protocol::Encodable
+                    + Clone
+                    + kafka_protocol::protocol::HeaderVersion
+                    + kafka_protocol::protocol::Message,
             {
                 for version in R::VERSIONS.min..=R::VERSIONS.max {
                     let mut bytes = bytes::BytesMut::new();
