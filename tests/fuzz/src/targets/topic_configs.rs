@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use tidegate_metadata::binding::parse_chain;
 use tidegate_metadata::config::{
-    TopicConfig, describe_broker, describe_topic, list_append, list_subtract, topic_defs,
+    ConfigSource, TopicConfig, describe_broker, describe_topic, list_append, list_subtract, topic_defs,
     validate_dynamic_broker_config, validate_static_broker_config, validate_topic_config,
 };
 use tidegate_metadata::{collision_key, validate_topic_name};
@@ -38,8 +38,12 @@ pub(super) fn run(data: &[u8]) {
             }
             Err(invalid) => assert!(!invalid.name.is_empty() && !invalid.why.is_empty()),
         }
-        describe_topic(&topic, &broker, &BTreeMap::new());
-        describe_broker(&broker, &topic);
+        let layers = [
+            (&broker, ConfigSource::DynamicDefaultBroker),
+            (&topic, ConfigSource::StaticBroker),
+        ];
+        describe_topic(&topic, &layers);
+        describe_broker(&layers);
     });
 }
 
