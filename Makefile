@@ -139,7 +139,6 @@ check: setup
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cd plugins && cargo clippy --release --all-targets -- -D warnings
 	cd sdk/rust && cargo clippy --release --workspace --all-targets --all-features -- -D warnings
-	cd tests/fuzz && cargo clippy --release --locked --all-targets -- -D warnings
 	cd sdk/rust/example && cargo clippy --release --all-targets -- -D warnings
 
 fix: setup

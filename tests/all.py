@@ -20,7 +20,6 @@ PHASES = [
     ("test-rust", False),
     ("test-plugins", False),
     ("test-clients", False),
-    ("test-fuzz", False),
     ("test-faults", False),
     ("test-hostile", False),
     ("test-docs", False),

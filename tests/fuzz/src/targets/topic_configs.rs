@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use tidegate_metadata::binding::parse_chain;
 use tidegate_metadata::config::{
-    ConfigSource, TopicConfig, describe_broker, describe_topic, list_append, list_subtract, topic_defs,
-    validate_dynamic_broker_config, validate_static_broker_config, validate_topic_config,
+    ConfigSource, TopicConfig, describe_broker, describe_topic, list_append, list_subtract,
+    topic_defs, validate_dynamic_broker_config, validate_static_broker_config,
+    validate_topic_config,
 };
 use tidegate_metadata::{collision_key, validate_topic_name};
 
