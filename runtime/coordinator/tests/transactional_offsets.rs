@@ -10,6 +10,9 @@ use support::{LogRecord, at, fetch_all};
 use tidegate_coordinator::records::{Record, decode};
 use tidegate_coordinator::{Coordinator, Effect, GroupError, GroupOptions, Reply, Request, Token};
 
+/// Order and value of a producer's pending offsets, by partition.
+type OfProducer = BTreeMap<(String, i32), (usize, i64)>;
+
 #[derive(Clone, Debug)]
 enum Logged {
     Plain(Vec<LogRecord>),
@@ -169,7 +172,7 @@ impl World {
     /// tombstone ends all before it.
     fn expected(&self) -> BTreeMap<(String, i32), i64> {
         let mut committed: BTreeMap<(String, i32), (usize, i64)> = BTreeMap::new();
-        let mut pending: BTreeMap<i64, BTreeMap<(String, i32), (usize, i64)>> = BTreeMap::new();
+        let mut pending: BTreeMap<i64, OfProducer> = BTreeMap::new();
         let offset = |key: &Bytes, value: &Option<Bytes>| match decode(key, value.as_deref()) {
             Ok(Record::Offset {
                 topic,

@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn the_most_specific_row_counts() {
-        for strongest in 0..LEVELS.len() {
+        for (strongest, _) in LEVELS.iter().enumerate() {
             let mut image = Image::default();
             for (at, (user, client, ..)) in LEVELS.iter().enumerate().skip(strongest) {
                 let row = entity(user, client, "");
