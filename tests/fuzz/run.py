@@ -28,7 +28,7 @@ COUNTERS = [
     "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
     "-Cllvm-args=-sanitizer-coverage-pc-table",
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
-    "-Ccodegen-units=1",
+    "-Ccodegen-units=4",
 ]
 # Bytes of an input, where it is not this; the seeds of every target are shorter.
 MAX_LEN = {"decompress": 16 << 10, "batches": 16 << 10}

@@ -173,6 +173,7 @@ fn compress_gzip(data: &[u8], level: Option<i32>) -> io::Result<Vec<u8>> {
 /// Clients send one frame. Each may cost a cleared buffer of 4 MiB, so a batch made of thousands of
 /// empty ones would burn seconds.
 const MOST_LZ4_FRAMES: usize = 16;
+const LZ4_MAGIC: [u8; 4] = 0x184d_2204_u32.to_le_bytes();
 
 fn compress_lz4(data: &[u8]) -> io::Result<Vec<u8>> {
     // Java's reader knows independent blocks only.
@@ -190,6 +191,10 @@ fn decompress_lz4(mut data: &[u8], out: &mut Output) -> Result<(), CompressionEr
     for _ in 0..MOST_LZ4_FRAMES {
         if data.is_empty() {
             return Ok(());
+        }
+        // The decoder also reads frames of lz4's first format, with blocks of 8 MiB. Kafka does not.
+        if !data.starts_with(&LZ4_MAGIC) {
+            return Err(corrupt(Codec::Lz4, "not a frame"));
         }
         let mut decoder = FrameDecoder::new(data);
         out.read_from(&mut decoder)?;

@@ -244,6 +244,19 @@ fn lz4_with_linked_blocks_and_checksums_is_read() {
     }
 }
 
+/// Its blocks are 8 MiB, whatever the frame says: a few bytes cost 16 MiB.
+#[test]
+fn lz4_in_its_first_format_is_refused_as_in_kafka() {
+    let mut packed = vec![0x02, 0x21, 0x4c, 0x18, 3, 0, 0, 0, 0x20];
+    packed.extend(b"ab");
+    let whole = compress(Codec::Lz4, b"c").unwrap();
+    for packed in [packed.clone(), [whole, packed].concat()] {
+        let error = decompress(Codec::Lz4, &packed, 100).unwrap_err();
+        let refused = matches!(error, CompressionError::Corrupt { .. });
+        assert!(refused, "{error}");
+    }
+}
+
 #[test]
 fn thousands_of_empty_lz4_frames_are_refused() {
     let frame = compress(Codec::Lz4, &[]).unwrap();

@@ -96,4 +96,7 @@ const APIS: &[(i16, Check)] = apis![
     AlterClientQuotasRequest,
     ConsumerGroupHeartbeatRequest,
     ConsumerGroupDescribeRequest,
+    AlterReplicaLogDirsRequest,
+    ListConfigResourcesRequest,
+    DescribeTopicPartitionsRequest,
 ];
