@@ -1,4 +1,4 @@
-// One member of a group, as a process: see Member.java. franz-go speaks the consumer protocol where the broker does.
+// One member of a group, as a process: see Member.java. franz-go speaks the consumer protocol where it is asked to and the broker does.
 package main
 
 import (
@@ -48,10 +48,17 @@ func main() {
 		kgo.MetadataMinAge(time.Second),
 		kgo.SeedBrokers(arguments["bootstrap.servers"]),
 		kgo.ConsumerGroup(arguments["group.id"]),
+		kgo.ServerSideBalancer(),
 		kgo.ConsumeTopics(arguments["topic"]),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, added map[string][]int32) { tell(added, true) }),
-		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, lost map[string][]int32) { tell(lost, false) }),
+		kgo.OnPartitionsRevoked(func(ctx context.Context, client *kgo.Client, lost map[string][]int32) {
+			// Who names a function of its own here replaces the one that commits.
+			if err := client.CommitUncommittedOffsets(ctx); err != nil {
+				fmt.Fprintln(os.Stderr, "commit:", err)
+			}
+			tell(lost, false)
+		}),
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, lost map[string][]int32) { tell(lost, false) }),
 	}
 	client, err := kgo.NewClient(options...)
