@@ -17,7 +17,6 @@ use crate::topic_name::validate_topic_name;
 const MAX_LISTENERS: usize = 32;
 /// Most brokers with dynamic configs of their own.
 const MAX_CONFIGURED_BROKERS: usize = 1_000;
-
 /// Most groups with configs of their own: anybody may set some, and each is in every image.
 const MAX_CONFIGURED_GROUPS: usize = 10_000;
 
@@ -372,6 +371,9 @@ fn set_one_broker_configs(
         )));
     }
     image.own_broker_configs.insert(broker, configs);
+    Ok(Outcome::Done)
+}
+
 fn set_group_configs(
     image: &mut Image,
     group: &str,
