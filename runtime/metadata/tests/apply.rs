@@ -889,7 +889,10 @@ fn groups_have_configs_of_their_own() {
     run(&mut image, set("g", name, Some("50000"))).unwrap();
     assert_eq!(image.group_configs["g"][name], "50000");
     let bytes = tidegate_metadata::encode_image(&image).unwrap();
-    assert_eq!(decode_image(&bytes).unwrap().group_configs, image.group_configs);
+    assert_eq!(
+        decode_image(&bytes).unwrap().group_configs,
+        image.group_configs
+    );
     assert!(run(&mut image, set("g", "session.timeout.ms", Some("1"))).is_err());
     assert!(run(&mut image, set("", name, Some("1"))).is_err());
     run(&mut image, set("g", name, None)).unwrap();
