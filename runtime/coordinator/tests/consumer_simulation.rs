@@ -289,7 +289,9 @@ impl World {
         let (member_id, group_instance_id) = (c.id.clone(), World::instance(client));
         if c.must_join {
             if !self.is_member(&member_id) {
+                // It has lost everything, and its first answer says so.
                 self.clients[client].holds.clear();
+                self.clients[client].told.clear();
             }
             let c = &mut self.clients[client];
             c.must_sync = false;

@@ -70,7 +70,7 @@ static DEFS: &[BrokerConfigDef] = defs![
     "group.consumer.assignors", List, Some("uniform,range"), Check::EachOf(&["uniform", "range"]), false,
         "The assignors of consumer groups; the first is used where a group's members ask for none.";
     "group.consumer.heartbeat.interval.ms", Int, Some("5000"), Check::AtLeast(1), false,
-        "How often members of consumer groups send heartbeats, in milliseconds; the default of the group config consumer.heartbeat.interval.ms.";
+        "How often members of consumer groups send heartbeats, in milliseconds.";
     "group.consumer.max.heartbeat.interval.ms", Int, Some("15000"), Check::AtLeast(1), false,
         "The longest heartbeat interval that a consumer group may be given, in milliseconds.";
     "group.consumer.max.session.timeout.ms", Int, Some("60000"), Check::AtLeast(1), false,
@@ -84,7 +84,7 @@ static DEFS: &[BrokerConfigDef] = defs![
     "group.consumer.min.session.timeout.ms", Int, Some("45000"), Check::AtLeast(1), false,
         "The shortest session timeout that a consumer group may be given, in milliseconds.";
     "group.consumer.session.timeout.ms", Int, Some("45000"), Check::AtLeast(1), false,
-        "After this silence, in milliseconds, a member of a consumer group is out; the default of the group config consumer.session.timeout.ms.";
+        "After this silence, in milliseconds, a member of a consumer group is out.";
     "group.initial.rebalance.delay.ms", Int, Some("3000"), Check::AtLeast(0), false,
         "How long an empty group waits for more members before its first rebalance, in milliseconds.";
     "group.max.session.timeout.ms", Int, Some("1800000"), Check::AtLeast(1), false,
