@@ -35,6 +35,20 @@ pub(crate) struct Groups {
     topics: Mutex<(Arc<ImageTopics>, Arc<Topics>)>,
 }
 
+/// The image's configs of groups.
+type GroupConfigs = Arc<BTreeMap<String, BTreeMap<String, String>>>;
+
+/// The group config that overrules `group.consumer.session.timeout.ms`.
+pub(crate) const SESSION_TIMEOUT: &str = "consumer.session.timeout.ms";
+/// The group config that overrules `group.consumer.heartbeat.interval.ms`.
+pub(crate) const HEARTBEAT_INTERVAL: &str = "consumer.heartbeat.interval.ms";
+
+/// Session timeout and heartbeat interval of a group's own, in milliseconds.
+pub(crate) fn group_timeouts(configs: &BTreeMap<String, String>) -> (Option<i32>, Option<i32>) {
+    let number = |name: &str| -> Option<i32> { configs.get(name)?.trim().parse().ok() };
+    (number(SESSION_TIMEOUT), number(HEARTBEAT_INTERVAL))
+}
+
 type ImageTopics = BTreeMap<String, Arc<tidegate_metadata::Topic>>;
 
 struct Shard {
@@ -50,6 +64,8 @@ struct ShardState {
     waiting: HashMap<Token, oneshot::Sender<Reply>>,
     /// How many transaction markers were handed to the partition.
     markers: u64,
+    /// What the coordinator's timeouts of single groups were made from.
+    group_configs: GroupConfigs,
 }
 
 /// Something handed to the partition, and whom to tell.
@@ -111,6 +127,8 @@ impl Groups {
         let shard = self.shard(index);
         let shard = shard.ok_or(GroupError::CoordinatorNotAvailable)?;
         shard.know(&self.topics(broker));
+        let configs = broker.image().group_configs.clone();
+        shard.configure(configs, &broker.config.consumer_groups);
         shard.ask(request).await
     }
 
@@ -285,6 +303,33 @@ impl Groups {
     }
 }
 
+/// Bounds of the file may have changed since a config was set, so they are applied again.
+fn timeouts_of(
+    configs: &GroupConfigs,
+    config: &ConsumerGroupConfig,
+) -> BTreeMap<String, ConsumerTimeouts> {
+    let within = |ms: Option<i32>, default: i32, range: &std::ops::RangeInclusive<i32>| {
+        ms.filter(|ms| range.contains(ms)).unwrap_or(default)
+    };
+    let timeouts = |(group, own): (&String, &BTreeMap<String, String>)| {
+        let (session, heartbeat) = group_timeouts(own);
+        let timeouts = ConsumerTimeouts {
+            session_timeout_ms: within(
+                session,
+                config.session_timeout_ms,
+                &config.session_timeout_range_ms,
+            ),
+            heartbeat_interval_ms: within(
+                heartbeat,
+                config.heartbeat_interval_ms,
+                &config.heartbeat_interval_range_ms,
+            ),
+        };
+        (group.clone(), timeouts)
+    };
+    configs.iter().map(timeouts).collect()
+}
+
 fn consumer_options(config: &ConsumerGroupConfig) -> ConsumerOptions {
     ConsumerOptions {
         timeouts: ConsumerTimeouts {
@@ -358,6 +403,7 @@ impl Shard {
             coordinator,
             waiting: HashMap::new(),
             markers: 0,
+            group_configs: GroupConfigs::default(),
         };
         let (under_way, arrivals) = mpsc::unbounded_channel();
         let shard = Arc::new(Shard {
@@ -415,6 +461,16 @@ impl Shard {
         let coordinator = &mut self.lock().coordinator;
         if coordinator.topics_version() < topics.version {
             coordinator.set_topics(topics.clone());
+        }
+    }
+
+    fn configure(&self, configs: GroupConfigs, config: &ConsumerGroupConfig) {
+        let mut state = self.lock();
+        if !Arc::ptr_eq(&state.group_configs, &configs) {
+            state
+                .coordinator
+                .set_timeouts(timeouts_of(&configs, config));
+            state.group_configs = configs;
         }
     }
 

@@ -17,6 +17,8 @@ use crate::topic_name::validate_topic_name;
 const MAX_LISTENERS: usize = 32;
 /// Most brokers with dynamic configs of their own.
 const MAX_CONFIGURED_BROKERS: usize = 1_000;
+/// Most groups with configs of their own: anybody may set some, and each is in every image.
+const MAX_CONFIGURED_GROUPS: usize = 10_000;
 
 /// Gives the image after the command, or says why there is none. The image passed in is unchanged, so
 /// `validate_only` is an `apply` whose result is thrown away.
@@ -53,6 +55,7 @@ pub fn apply(image: &Image, command: &Command) -> Result<(Image, Outcome), Refus
             set_one_broker_configs(&mut next, *broker, set)
         }
         Command::SetQuotas { entity, set } => quota::set(&mut next, entity, set),
+        Command::SetGroupConfigs { group, set } => set_group_configs(&mut next, group, set),
         Command::RegisterPlugin {
             name,
             version,
@@ -368,6 +371,37 @@ fn set_one_broker_configs(
         )));
     }
     image.own_broker_configs.insert(broker, configs);
+    Ok(Outcome::Done)
+}
+
+fn set_group_configs(
+    image: &mut Image,
+    group: &str,
+    set: &BTreeMap<String, Option<String>>,
+) -> Result<Outcome, Refusal> {
+    if group.is_empty() || group.len() > i16::MAX as usize {
+        return Err(Refusal::InvalidRequest(
+            "a group's name has 1 to 32767 bytes".to_owned(),
+        ));
+    }
+    let none = BTreeMap::new();
+    let current = image.group_configs.get(group).unwrap_or(&none);
+    let configs = laid_over(current, set);
+    check_names(set, config::validate_group_config)?;
+    if configs == *current {
+        return Ok(Outcome::Unchanged);
+    }
+    let groups = Arc::make_mut(&mut image.group_configs);
+    if configs.is_empty() {
+        groups.remove(group);
+    } else {
+        groups.insert(group.to_owned(), configs);
+    }
+    if groups.len() > MAX_CONFIGURED_GROUPS {
+        return Err(Refusal::InvalidRequest(format!(
+            "at most {MAX_CONFIGURED_GROUPS} groups have configs of their own"
+        )));
+    }
     Ok(Outcome::Done)
 }
 

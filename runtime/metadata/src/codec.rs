@@ -7,11 +7,12 @@ use crate::command::Command;
 use crate::image::Image;
 
 const COMMAND_VERSION: u8 = 1;
-/// Since 2 with `previous_latest` and `plugin_signatures` at the end, since 3 with `quotas` and `own_broker_configs`.
+/// Since 2 with `previous_latest` and `plugin_signatures` at the end, since 3 with `quotas`,
+/// `own_broker_configs` and `group_configs`.
 const IMAGE_VERSION: u8 = 3;
 /// By version that is still read, how many maps the image has more by now. Each came at the end, and an empty map is one
 /// zero byte.
-const ADDED_SINCE: [(u8, usize); 2] = [(1, 4), (2, 2)];
+const ADDED_SINCE: [(u8, usize); 2] = [(1, 5), (2, 3)];
 
 /// Why stored metadata could not be read or made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -109,6 +109,11 @@ pub enum Command {
         broker: i32,
         set: BTreeMap<String, Option<String>>,
     },
+    /// Configs of one consumer group (KIP-848); `None` removes a key.
+    SetGroupConfigs {
+        group: String,
+        set: BTreeMap<String, Option<String>>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -38,6 +38,8 @@ pub struct Image {
     pub quotas: Arc<QuotaRows>,
     /// Dynamic configs of single brokers, by id; a broker without any is no row.
     pub own_broker_configs: BTreeMap<i32, BTreeMap<String, String>>,
+    /// Configs of consumer groups, by group; a group without any is no row.
+    pub group_configs: Arc<BTreeMap<String, BTreeMap<String, String>>>,
     /// Names by topic id: derived, rebuilt when an image is decoded.
     #[serde(skip)]
     pub(crate) names_by_id: Arc<BTreeMap<[u8; 16], String>>,

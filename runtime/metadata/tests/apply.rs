@@ -877,3 +877,24 @@ proptest! {
         let _ = decode_image(&bytes);
     }
 }
+
+#[test]
+fn groups_have_configs_of_their_own() {
+    let mut image = Image::default();
+    let set = |group: &str, name: &str, value: Option<&str>| Command::SetGroupConfigs {
+        group: group.into(),
+        set: BTreeMap::from([(name.to_owned(), value.map(str::to_owned))]),
+    };
+    let name = "consumer.session.timeout.ms";
+    run(&mut image, set("g", name, Some("50000"))).unwrap();
+    assert_eq!(image.group_configs["g"][name], "50000");
+    let bytes = tidegate_metadata::encode_image(&image).unwrap();
+    assert_eq!(
+        decode_image(&bytes).unwrap().group_configs,
+        image.group_configs
+    );
+    assert!(run(&mut image, set("g", "session.timeout.ms", Some("1"))).is_err());
+    assert!(run(&mut image, set("", name, Some("1"))).is_err());
+    run(&mut image, set("g", name, None)).unwrap();
+    assert!(image.group_configs.is_empty());
+}

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tidegate_metadata::config::{
-    ConfigSource, ConfigType, DescribedConfig, describe_broker, describe_topic, list_append,
-    list_subtract, lookup,
+    ConfigSource, ConfigType, DescribedConfig, describe_broker, describe_group, describe_topic,
+    list_append, list_subtract, lookup,
 };
 use tidegate_metadata::{Command, Image};
 use tidegate_protocol::error::ErrorCode;
@@ -17,6 +17,8 @@ use super::configs::{Resource, layers};
 use super::log_levels;
 use super::topic_admin::{AdminError, change, check_not_retired, duplicates, find_topic};
 use crate::broker::Broker;
+use crate::config::ConsumerGroupConfig;
+use crate::groups::{HEARTBEAT_INTERVAL, SESSION_TIMEOUT, group_timeouts};
 
 /// One edit of one config (KIP-339).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,8 +102,11 @@ async fn alter(
         return log_levels::alter(broker, wanted, validate_only);
     }
     let (node_id, file) = (broker.node_id(), &broker.config.topic_defaults);
+    let bounds = &broker.config.consumer_groups;
     change(broker, validate_only, |image| {
-        command(image, (node_id, file), resource, wanted)
+        let command = command(image, (node_id, file), resource, wanted)?;
+        check_group_bounds(image, &command, bounds)?;
+        Ok(command)
     })
     .await
     .map(drop)
@@ -132,6 +137,12 @@ fn command(
             let broker = node_id;
             Ok(Command::SetOneBrokerConfigs { broker, set })
         }
+        Resource::Group(group) => {
+            let none = BTreeMap::new();
+            let own = image.group_configs.get(&group).unwrap_or(&none);
+            let set = difference(own, wanted, &|| describe_group(own, file))?;
+            Ok(Command::SetGroupConfigs { group, set })
+        }
         Resource::Loggers => Err(AdminError::invalid_request(
             "levels of loggers are not kept with the metadata",
         )),
@@ -146,6 +157,48 @@ fn command(
             Ok(Command::SetBrokerConfigs { set })
         }
     }
+}
+
+/// A group's timeouts lie within the bounds of the broker's file, and a session outlasts heartbeats.
+fn check_group_bounds(
+    image: &Image,
+    command: &Command,
+    bounds: &ConsumerGroupConfig,
+) -> Result<(), AdminError> {
+    let Command::SetGroupConfigs { group, set } = command else {
+        return Ok(());
+    };
+    let mut configs = image.group_configs.get(group).cloned().unwrap_or_default();
+    for (name, value) in set {
+        match value {
+            Some(value) => configs.insert(name.clone(), value.clone()),
+            None => configs.remove(name),
+        };
+    }
+    let invalid = |why: String| Err(AdminError::new(ErrorCode::InvalidConfig, why));
+    let own = group_timeouts(&configs);
+    let (session, heartbeat) = (
+        own.0.unwrap_or(bounds.session_timeout_ms),
+        own.1.unwrap_or(bounds.heartbeat_interval_ms),
+    );
+    let (sessions, heartbeats) = (
+        &bounds.session_timeout_range_ms,
+        &bounds.heartbeat_interval_range_ms,
+    );
+    if !sessions.contains(&session) {
+        let (min, max) = (sessions.start(), sessions.end());
+        return invalid(format!("{SESSION_TIMEOUT} must be from {min} to {max}"));
+    }
+    if !heartbeats.contains(&heartbeat) {
+        let (min, max) = (heartbeats.start(), heartbeats.end());
+        return invalid(format!("{HEARTBEAT_INTERVAL} must be from {min} to {max}"));
+    }
+    if session <= heartbeat {
+        return invalid(format!(
+            "{SESSION_TIMEOUT} must be greater than {HEARTBEAT_INTERVAL}"
+        ));
+    }
+    Ok(())
 }
 
 /// What to set and what to remove. `described`: the configs in effect, which is what a list grows from.
@@ -315,6 +368,36 @@ mod tests {
             let made = command(&image, (1, &dynamic), resource, subtract.clone());
             assert_eq!(made, Ok(expected));
         }
+    }
+
+    #[test]
+    fn timeouts_of_a_group_stay_within_the_brokers_bounds() {
+        let bounds = ConsumerGroupConfig {
+            session_timeout_ms: 45_000,
+            session_timeout_range_ms: 10_000..=60_000,
+            heartbeat_interval_ms: 5_000,
+            heartbeat_interval_range_ms: 5_000..=15_000,
+            max_size: 1,
+            assignors: Vec::new(),
+            migration: tidegate_coordinator::MigrationPolicy::Disabled,
+        };
+        let check = |pairs: &[(&str, &str)]| {
+            let set = pairs
+                .iter()
+                .map(|(k, v)| (k.to_string(), Edit::Set(v.to_string())));
+            let wanted = Wanted::Edits(set.collect());
+            let image = image();
+            let command = command(&image, (1, &map(&[])), Resource::Group("g".into()), wanted)?;
+            check_group_bounds(&image, &command, &bounds)
+        };
+        assert_eq!(check(&[("consumer.session.timeout.ms", "50000")]), Ok(()));
+        assert!(check(&[("consumer.session.timeout.ms", "9000")]).is_err());
+        assert!(check(&[("consumer.heartbeat.interval.ms", "16000")]).is_err());
+        let crossed = [
+            ("consumer.session.timeout.ms", "10000"),
+            ("consumer.heartbeat.interval.ms", "10000"),
+        ];
+        assert!(check(&crossed).is_err());
     }
 
     #[test]

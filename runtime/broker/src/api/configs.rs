@@ -8,7 +8,7 @@ use tidegate_metadata::Image;
 use tidegate_metadata::binding::{ChainEntry, Pin, PluginRef, parse_chain};
 use tidegate_metadata::config::{
     BrokerLayer, CHAINS, ConfigSource, ConfigType, DescribedConfig, DescribedSynonym,
-    PLUGIN_PREFIX, describe_broker, describe_topic, plugin_key,
+    PLUGIN_PREFIX, describe_broker, describe_group, describe_topic, plugin_key,
 };
 use tidegate_plugin::{ConfigKey, ConfigKind, Digest, Engine};
 
@@ -19,6 +19,7 @@ use crate::broker::Broker;
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 const BROKER_LOGGER: i8 = 8;
+const GROUP: i8 = 32;
 
 /// What the configs of a request belong to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +31,8 @@ pub(crate) enum Resource {
     Cluster,
     /// The loggers of this broker.
     Loggers,
+    /// A consumer group (KIP-848), whether there is one of the name or not.
+    Group(String),
 }
 
 impl Resource {
@@ -37,6 +40,8 @@ impl Resource {
     pub(crate) fn parse(kind: i8, name: &str, node_id: i32) -> Result<Resource, AdminError> {
         match kind {
             TOPIC => Ok(Resource::Topic(name.to_owned())),
+            GROUP if name.is_empty() => Err(AdminError::invalid_request("a group has a name")),
+            GROUP => Ok(Resource::Group(name.to_owned())),
             BROKER if name.is_empty() => Ok(Resource::Cluster),
             BROKER if name == node_id.to_string() => Ok(Resource::Broker),
             BROKER_LOGGER if name == node_id.to_string() => Ok(Resource::Loggers),
@@ -44,7 +49,7 @@ impl Resource {
                 "this is broker {node_id}; a broker's configs are asked of itself, or of all with an empty name"
             ))),
             other => Err(AdminError::invalid_request(format!(
-                "resources of type {other} have no configs here; topics are {TOPIC}, brokers {BROKER} and loggers {BROKER_LOGGER}"
+                "resources of type {other} have no configs here; topics are {TOPIC}, brokers {BROKER}, loggers {BROKER_LOGGER} and groups {GROUP}"
             ))),
         }
     }
@@ -102,6 +107,14 @@ pub(crate) fn topic_entries(
 pub(crate) fn broker_entries(broker: &Broker, image: &Image) -> Vec<ConfigEntry> {
     let file = effective_file(broker, image);
     entries_of(broker, image, &layers(broker.node_id(), image, &file))
+}
+
+/// The configs of a consumer group.
+pub(crate) fn group_entries(broker: &Broker, image: &Image, group: &str) -> Vec<ConfigEntry> {
+    let none = BTreeMap::new();
+    let own = image.group_configs.get(group).unwrap_or(&none);
+    let described = describe_group(own, &broker.config.topic_defaults);
+    described.iter().map(table_entry).collect()
 }
 
 /// What was set for all brokers while they run.
@@ -426,12 +439,14 @@ mod tests {
         assert_eq!(parse(4, "4"), Ok(Resource::Broker));
         assert_eq!(parse(4, ""), Ok(Resource::Cluster));
         assert_eq!(parse(8, "4"), Ok(Resource::Loggers));
+        assert_eq!(parse(32, "g"), Ok(Resource::Group("g".to_owned())));
         for (kind, name) in [
             (4, "5"),
             (4, "x"),
             (4, "04"),
             (8, "5"),
             (8, ""),
+            (32, ""),
             (0, ""),
             (-1, "t"),
         ] {

@@ -13,7 +13,9 @@ use kafka_protocol::messages::describe_configs_response::{
 use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
 
-use super::configs::{ConfigEntry, Resource, broker_entries, cluster_entries, topic_entries};
+use super::configs::{
+    ConfigEntry, Resource, broker_entries, cluster_entries, group_entries, topic_entries,
+};
 use super::log_levels;
 use super::topic_admin::{AdminError, find_topic};
 use super::{KafkaApi, RequestContext};
@@ -96,6 +98,7 @@ fn entries(
         Resource::Broker => Ok(broker_entries(broker, &image)),
         Resource::Cluster => Ok(cluster_entries(broker, &image)),
         Resource::Loggers => log_levels::entries(broker),
+        Resource::Group(name) => Ok(group_entries(broker, &image, &name)),
     }
 }
 

@@ -17,6 +17,8 @@ pub enum ConfigSource {
     Default,
     /// The level of one of a broker's loggers (KIP-412).
     BrokerLogger,
+    /// Set for one consumer group.
+    Group,
 }
 
 impl ConfigSource {
@@ -28,6 +30,7 @@ impl ConfigSource {
             ConfigSource::StaticBroker => 4,
             ConfigSource::Default => 5,
             ConfigSource::BrokerLogger => 6,
+            ConfigSource::Group => 8,
         }
     }
 }
@@ -181,7 +184,7 @@ fn layers(name: &str, default: Option<&str>, broker: &[BrokerLayer<'_>]) -> Vec<
     set.chain(default).collect()
 }
 
-fn synonym(name: &str, value: &str, source: ConfigSource) -> DescribedSynonym {
+pub(super) fn synonym(name: &str, value: &str, source: ConfigSource) -> DescribedSynonym {
     DescribedSynonym {
         name: name.to_owned(),
         value: value.to_owned(),
@@ -189,7 +192,7 @@ fn synonym(name: &str, value: &str, source: ConfigSource) -> DescribedSynonym {
     }
 }
 
-fn described(
+pub(super) fn described(
     name: &str,
     kind: ConfigType,
     doc: String,

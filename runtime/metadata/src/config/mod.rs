@@ -8,6 +8,7 @@ mod alias;
 mod broker_table;
 mod check;
 mod describe;
+mod group_table;
 mod resolve;
 mod topic_table;
 
@@ -23,6 +24,7 @@ pub use describe::{
     BrokerLayer, ConfigSource, DescribedConfig, DescribedSynonym, describe_broker, describe_config,
     describe_topic, list_append, list_subtract,
 };
+pub use group_table::{GroupConfigDef, describe_group, group_defs, validate_group_config};
 pub use resolve::{AliasSettings, InvalidConfig, TopicConfig};
 pub use topic_table::topic_defs;
 
