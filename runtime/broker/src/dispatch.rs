@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
+use tidegate_protocol::Frame;
 
 use crate::api::{self, Entry, Refused, RequestContext, entry};
 use crate::broker::Broker;
@@ -66,7 +67,7 @@ pub(crate) async fn answer(
     broker: Arc<Broker>,
     context: RequestContext,
     body: Bytes,
-) -> Result<Bytes, Refused> {
+) -> Result<Frame, Refused> {
     let (key, version) = (context.head.api_key, context.head.api_version);
     let entry = ENTRIES
         .iter()

@@ -3,10 +3,12 @@
 use std::future::Future;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use tidegate_protocol::{DecodeBudget, Request, RequestHead};
+use tidegate_protocol::{
+    DecodeBudget, EncodeError, Frame, RecordSets, Request, RequestHead, encode_response,
+};
 
 use crate::broker::Broker;
 use crate::connection::ConnectionContext;
@@ -67,6 +69,8 @@ pub(crate) enum Refused {
 pub(crate) struct RequestContext {
     pub(crate) head: RequestHead,
     pub(crate) connection: Arc<ConnectionContext>,
+    /// What the records of a Fetch response stand for; its encoder takes it.
+    pub(crate) record_sets: Mutex<RecordSets>,
 }
 
 /// A Kafka API: its key, what it serves, and its handler.
@@ -84,9 +88,18 @@ pub(crate) trait KafkaApi {
         context: &RequestContext,
         request: Self::Request,
     ) -> impl Future<Output = <Self::Request as Request>::Response> + Send;
+
+    fn encode(
+        context: &RequestContext,
+        response: &<Self::Request as Request>::Response,
+    ) -> Result<Frame, EncodeError> {
+        let head = &context.head;
+        let whole = encode_response(Self::KEY, head.api_version, head.correlation_id, response)?;
+        Ok(whole.into())
+    }
 }
 
-type Answer = Pin<Box<dyn Future<Output = Result<Bytes, Refused>> + Send>>;
+type Answer = Pin<Box<dyn Future<Output = Result<Frame, Refused>> + Send>>;
 
 /// A row of the dispatch table.
 pub(crate) struct Entry {
@@ -103,22 +116,12 @@ pub(crate) fn entry<A: KafkaApi>() -> Entry {
         advertised: A::ADVERTISED,
         answer: |broker, context, body| {
             Box::pin(async move {
-                let RequestHead {
-                    api_version,
-                    correlation_id,
-                    ..
-                } = context.head;
+                let version = context.head.api_version;
                 let budget = DecodeBudget::for_request(A::KEY, body.len());
                 let request =
-                    tidegate_protocol::decode::<A::Request>(A::KEY, api_version, body, budget)?;
+                    tidegate_protocol::decode::<A::Request>(A::KEY, version, body, budget)?;
                 let response = A::handle(&broker, &context, request).await;
-                let encoded = tidegate_protocol::encode_response(
-                    A::KEY,
-                    api_version,
-                    correlation_id,
-                    &response,
-                )?;
-                Ok(encoded)
+                Ok(A::encode(&context, &response)?)
             })
         },
     }
