@@ -6,7 +6,7 @@ TIDEGATE := $(CARGO_TARGET_DIR)/release/tidegate
 PYTHON := python3
 PLUGINS := match route redact validate sample dedup enrich
 
-.PHONY: help setup build plugins hostile test test-rust test-plugins test-clients test-faults test-hostile test-languages languages test-docs examples demo bench bench-kafka bench-languages bench-hostile check fix clean
+.PHONY: faults bench-start help setup build plugins hostile test test-rust test-plugins test-clients test-faults test-hostile test-languages languages test-docs examples demo bench bench-kafka bench-languages bench-hostile check fix clean
 
 help:
 	@echo 'make demo      real flights through a filter and a router, counts checked'
@@ -56,6 +56,15 @@ test-clients: plugins
 
 test-faults: plugins hostile
 	@$(PYTHON) -u tests/faults/run.py
+
+# Start time and idle memory with 10,000 partitions.
+bench-start: build
+	@TIDEGATE_FAULT_SECONDS=3600 $(PYTHON) -u tests/faults/run.py many_partitions
+
+# The long run of what test-faults does a little of.
+faults: plugins hostile
+	@TIDEGATE_CRASH_ROUNDS=100 TIDEGATE_POWER_CUT_ROUNDS=20 TIDEGATE_DAMAGES=400 TIDEGATE_FAULT_SECONDS=7200 $(PYTHON) -u tests/faults/run.py \
+		crash power_cut disk_errors disk_full damage disk_space
 
 test-hostile: plugins hostile
 	@$(PYTHON) -u tests/hostile/run.py

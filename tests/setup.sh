@@ -25,6 +25,9 @@ command -v kcat >/dev/null || need kcat
 command -v strace >/dev/null || need strace
 command -v javac >/dev/null || need default-jdk-headless
 command -v mvn >/dev/null || need maven
+# File systems that the fault tests make, and the power cut.
+command -v xfs_io >/dev/null || need xfsprogs
+command -v mkfs.ext4 >/dev/null || need e2fsprogs
 
 [ -z "$missing" ] && exit 0
 echo "installing:$missing"

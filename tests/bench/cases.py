@@ -17,7 +17,6 @@ MATCH = {"tidegate.produce.chain": "match", "tidegate.plugin.match.field": "valu
          "tidegate.plugin.match.value": "keep"}
 FLUSHED = {"flush.messages": "1"}
 RELAXED = {"flush.ms": "1000"}
-RELAXED_LABEL = "acks=all, relaxed (flush.ms)"
 
 # (ratio of Tidegate's figure to Kafka's, whether it is a floor or a ceiling)
 FASTER, NOT_SLOWER = (1.5, "floor"), (1.0, "floor")
@@ -54,7 +53,7 @@ UNSYNCED = Durability("acks=1", "1", {}, {}, True)
 SYNCED = Durability("acks=all, synced", "-1", {}, FLUSHED, True)
 STRICTER = Durability("acks=all, Kafka unsynced", "-1", {}, {}, False)
 LAXER = Durability("acks=1, Kafka synced", "1", {}, FLUSHED, False)
-RELAXED_BOTH = Durability(RELAXED_LABEL, "-1", RELAXED, {}, True)
+RELAXED_BOTH = Durability("acks=all, both unsynced (flush.ms here)", "-1", RELAXED, {}, True)
 
 
 class Case:
@@ -184,8 +183,11 @@ class Latency(Topic):
 
     def default_goals(self):
         goal = THIRD if self.durability.equal else None
-        return {"ack p50 ms": None, "ack p99 ms": goal, "ack p99.9 ms": None, "receive p50 ms": None, "receive p99 ms": goal,
-                "receive p99.9 ms": None}
+        # With acks=1 a producer waits for no sync, yet Tidegate's consumers are shown nothing that a power cut can take back,
+        # unless the topic is relaxed; Kafka's are. So what consumers wait for is not the same promise.
+        receive = None if self.durability is UNSYNCED else goal
+        return {"ack p50 ms": None, "ack p99 ms": goal, "ack p99.9 ms": None, "receive p50 ms": None,
+                "receive p99 ms": receive, "receive p99.9 ms": None}
 
     def load(self, broker, topic, bounds):
         figures = generate("latency", broker, topic, acks=self.durability.acks, rate=1000, **{"batch-bytes": 10_000},
@@ -273,7 +275,7 @@ def all_cases():
           for durability in (UNSYNCED, SYNCED) for size in (100, 1000) for keep in (100, 50)),
         Tail(1, quick=True), Tail(1, 16), Tail(10, quick=True), Tail(10, 16), Tail(1, durability=SYNCED),
         FromStart(quick=True), FromStart(16), FromStart(1, 10),
-        *(Latency(durability, quick=durability.equal and durability is not RELAXED_BOTH)
+        *(Latency(durability, quick=durability.equal)
           for durability in (UNSYNCED, SYNCED, STRICTER, LAXER, RELAXED_BOTH)),
         *(tool(durability, quick=False) for tool in (PerfTest, Librdkafka) for durability in (UNSYNCED, SYNCED)),
         Idle(quick=True),

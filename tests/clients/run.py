@@ -4,7 +4,7 @@
 Needs the release build and target/plugins (`make build plugins`); installs the clients itself, outside the checkout
 ($TIDEGATE_CACHE, ~/.cache/tidegate). A client that cannot be installed is a failure. Standard library only.
 
-    run.py [CLIENT ...]                     all clients, and the programs of design/seed
+    run.py [CLIENT ...]                     all clients, the programs of design/seed, and transactions
     run.py --bootstrap HOST:PORT [CLIENT]   against another broker, without the plugin checks
 """
 
@@ -29,16 +29,19 @@ INSTALL = {
     "java-3.9": lambda: environment.jars("client-3.9"),
     "franz-go": environment.go_driver,
     "sarama": environment.go_driver,
+    "transactions": lambda: environment.jars("client-4.1"),
 }
+# Programs of their own, which start their brokers themselves.
+ALONE = ("seed", "quotas", "transactions", "groups_kip848")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"of {', '.join(NAMES)}, seed")
+    parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"of {', '.join([*NAMES, *ALONE])}")
     parser.add_argument("--bootstrap", help="a broker that runs already; the plugin checks are left out")
     options = parser.parse_args()
     rows = []
-    for client in options.clients or [*NAMES, *([] if options.bootstrap else ["seed"])]:
+    for client in options.clients or [*NAMES, *([] if options.bootstrap else ALONE)]:
         started = time.monotonic()
         counts = tested(client, options.bootstrap)
         rows.append((client, *counts, time.monotonic() - started))
@@ -56,8 +59,8 @@ def tested(client, bootstrap):
         return 0, 1
     if bootstrap:
         counts = scenario(client, ["--bootstrap", bootstrap])
-    elif client == "seed":
-        counts = child([str(environment.CLIENTS / "seed.py")])
+    elif client in ALONE:
+        counts = child([str(environment.CLIENTS / f"{client}.py")])
     else:
         with report.case("broker started, served and stopped cleanly"):
             with Broker(client) as broker:

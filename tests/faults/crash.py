@@ -14,7 +14,7 @@ from confluent_kafka import Producer
 from harness.broker import Broker
 from harness.report import Report, same, until
 
-ROUNDS = int(os.environ.get("TIDEGATE_CRASH_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("TIDEGATE_CRASH_ROUNDS", "5"))
 ACKED_PER_ROUND = 3000
 PARTITIONS = 2
 PRODUCERS = 3

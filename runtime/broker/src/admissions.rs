@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::live::LiveConfig;
+
 pub(crate) struct Admissions {
-    max: usize,
-    max_per_ip: usize,
     /// Open connections by peer address; an address without any is not kept.
     open: Mutex<HashMap<IpAddr, usize>>,
 }
@@ -18,22 +18,24 @@ pub(crate) struct Admitted {
 }
 
 impl Admissions {
-    pub(crate) fn new(max: usize, max_per_ip: usize) -> Arc<Admissions> {
+    pub(crate) fn new() -> Arc<Admissions> {
         Arc::new(Admissions {
-            max,
-            max_per_ip,
             open: Mutex::default(),
         })
     }
 
-    /// The error names the configuration key that is in the way.
-    pub(crate) fn enter(self: &Arc<Self>, peer: IpAddr) -> Result<Admitted, &'static str> {
+    /// The error names the configuration key that is in the way. Limits that were lowered close nothing that is open.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        peer: IpAddr,
+        limits: &LiveConfig,
+    ) -> Result<Admitted, &'static str> {
         let mut open = self.lock();
-        if open.values().sum::<usize>() >= self.max {
+        if open.values().sum::<usize>() >= limits.max_connections {
             return Err("max.connections");
         }
         let here = open.get(&peer).copied().unwrap_or(0);
-        if here >= self.max_per_ip {
+        if here >= limits.connections_of(peer) {
             return Err("max.connections.per.ip");
         }
         open.insert(peer, here + 1);
@@ -68,14 +70,28 @@ mod tests {
 
     #[test]
     fn counts_in_all_and_by_address() {
-        let admissions = Admissions::new(3, 2);
+        let admissions = Admissions::new();
+        let limits = LiveConfig {
+            max_connections: 3,
+            max_connections_per_ip: 2,
+            ..LiveConfig::of(&Default::default())
+        };
         let (a, b) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
-        let first = admissions.enter(a).unwrap_or_else(|key| panic!("{key}"));
-        let _second = admissions.enter(a).unwrap_or_else(|key| panic!("{key}"));
-        assert_eq!(admissions.enter(a).err(), Some("max.connections.per.ip"));
-        let _third = admissions.enter(b).unwrap_or_else(|key| panic!("{key}"));
-        assert_eq!(admissions.enter(b).err(), Some("max.connections"));
+        let first = admissions
+            .enter(a, &limits)
+            .unwrap_or_else(|key| panic!("{key}"));
+        let _second = admissions
+            .enter(a, &limits)
+            .unwrap_or_else(|key| panic!("{key}"));
+        assert_eq!(
+            admissions.enter(a, &limits).err(),
+            Some("max.connections.per.ip")
+        );
+        let _third = admissions
+            .enter(b, &limits)
+            .unwrap_or_else(|key| panic!("{key}"));
+        assert_eq!(admissions.enter(b, &limits).err(), Some("max.connections"));
         drop(first);
-        assert!(admissions.enter(a).is_ok());
+        assert!(admissions.enter(a, &limits).is_ok());
     }
 }

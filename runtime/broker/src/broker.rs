@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tidegate_metadata::Image;
 use tidegate_metadata::config::{InvalidConfig, TopicConfig};
 use tidegate_storage::Log;
@@ -12,11 +13,15 @@ use crate::api::init_producer_id::ProducerIds;
 use crate::config::ServerConfig;
 use crate::fetch_sessions::FetchSessions;
 use crate::groups::Groups;
+use crate::live::LiveConfig;
 use crate::metadata_log::MetadataLog;
 use crate::metrics::Metrics;
 use crate::partition::PartitionEnv;
 use crate::plugins::PluginService;
+use crate::quotas::Quotas;
+use crate::scrub::ScrubCounters;
 use crate::topics::{TopicChains, Topics};
+use crate::transactions::Transactions;
 
 pub(crate) struct Broker {
     pub(crate) config: ServerConfig,
@@ -25,9 +30,14 @@ pub(crate) struct Broker {
     pub(crate) topics: Arc<Topics>,
     pub(crate) plugins: Arc<PluginService>,
     pub(crate) groups: Groups,
+    pub(crate) transactions: Transactions,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) fetch_sessions: FetchSessions,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) quotas: Arc<Quotas>,
+    /// What may be changed while the broker runs, as it is now.
+    pub(crate) live: Arc<ArcSwap<LiveConfig>>,
+    pub(crate) scrub: ScrubCounters,
     /// Bytes of request frames in memory at once; a connection waits for its share before it reads a frame.
     pub(crate) request_memory: Arc<Semaphore>,
 }
@@ -42,19 +52,13 @@ impl Broker {
     }
 }
 
-/// A topic's own configs over the cluster's dynamic ones over the configuration file's.
+/// A topic's own configs over this broker's dynamic ones, all brokers' and the configuration file's.
 pub(crate) fn resolve_config(
     config: &ServerConfig,
     image: &Image,
     own: &BTreeMap<String, String>,
 ) -> Result<TopicConfig, InvalidConfig> {
-    let mut defaults = config.topic_defaults.clone();
-    defaults.extend(
-        image
-            .broker_configs
-            .iter()
-            .map(|(key, value)| (key.clone(), value.clone())),
-    );
+    let defaults = image.broker_defaults(config.node_id, &config.topic_defaults);
     TopicConfig::resolve(own, &defaults)
 }
 

@@ -1,7 +1,8 @@
 //! One client connection: frames in, answers out, in order.
 //!
 //! A produce is admitted as soon as it is read and answered when its partitions have answered, so produces of one
-//! connection overlap. Every other request is answered before the next one is read, as Kafka does it.
+//! connection overlap. Every other request is answered before the next one is read, as Kafka does it. A client over a quota
+//! is answered too, and then not read from for a while.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -119,6 +120,7 @@ pub(crate) async fn serve(
             peer,
             positions: Mutex::default(),
         }),
+        muted_until: None,
     };
     let closed = tokio::select! {
         closed = reader.run() => closed,
@@ -142,6 +144,7 @@ struct Reader {
     input: OwnedReadHalf,
     answers: mpsc::Sender<Answer>,
     context: Arc<ConnectionContext>,
+    muted_until: Option<tokio::time::Instant>,
 }
 
 impl Reader {
@@ -155,6 +158,9 @@ impl Reader {
 
     async fn step(&mut self) -> Result<(), Closed> {
         let idle = Duration::from_millis(self.broker.config.connections_max_idle_ms);
+        if let Some(muted_until) = self.muted_until.take() {
+            tokio::time::sleep_until(muted_until).await;
+        }
         let (frame, memory) = tokio::time::timeout(idle, self.read_frame())
             .await
             .map_err(|_| Closed::Idle)??;
@@ -163,13 +169,10 @@ impl Reader {
         let started = Instant::now();
         self.broker.metrics.request(head.api_key, body.len());
         let (key, version) = (head.api_key, head.api_version);
-        let context = RequestContext {
-            head,
-            connection: self.context.clone(),
-            record_sets: Mutex::default(),
-        };
+        let context = RequestContext::new(head, self.context.clone());
         if key == PRODUCE {
-            let response = produce::admit(&self.broker, context, body);
+            let (response, throttle) = produce::admit(&self.broker, context, body);
+            self.mute(throttle);
             let metrics = self.broker.metrics.clone();
             let timed: Pending = Box::pin(async move {
                 let response = response.await;
@@ -178,10 +181,12 @@ impl Reader {
             });
             return self.push(timed, None, memory).await;
         }
-        let answer = if key == API_VERSIONS && !dispatch::serves(key, version) {
+        let answer: Frame = if key == API_VERSIONS && !dispatch::serves(key, version) {
             api_versions::too_new(context.head.correlation_id)?.into()
         } else {
-            dispatch::answer(self.broker.clone(), context, body).await?
+            let answered = dispatch::answer(self.broker.clone(), context, body).await?;
+            self.mute(answered.throttle);
+            answered.frame
         };
         self.broker.metrics.answered(key, started.elapsed());
         let (written, wrote) = oneshot::channel();
@@ -192,6 +197,14 @@ impl Reader {
             wrote.await.map_err(|_| Closed::ByClient)?;
         }
         Ok(())
+    }
+
+    /// The answer goes out at once, and the next request is not read before this time is over: a client that waits for
+    /// its answers must not take a quota for a broken broker (KIP-219).
+    fn mute(&mut self, time: Duration) {
+        if !time.is_zero() {
+            self.muted_until = Some(tokio::time::Instant::now() + time);
+        }
     }
 
     async fn push(

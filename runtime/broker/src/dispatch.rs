@@ -3,9 +3,8 @@
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
-use tidegate_protocol::Frame;
 
-use crate::api::{self, Entry, Refused, RequestContext, entry};
+use crate::api::{self, Answered, Entry, Refused, RequestContext, entry};
 use crate::broker::Broker;
 
 /// Every API but Produce, whose requests overlap and which the connection therefore handles itself.
@@ -23,6 +22,8 @@ static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         entry::<api::describe_configs::DescribeConfigs>(),
         entry::<api::alter_configs::AlterConfigs>(),
         entry::<api::incremental_alter_configs::IncrementalAlterConfigs>(),
+        entry::<api::describe_client_quotas::DescribeClientQuotas>(),
+        entry::<api::alter_client_quotas::AlterClientQuotas>(),
         entry::<api::describe_cluster::DescribeCluster>(),
         entry::<api::find_coordinator::FindCoordinator>(),
         entry::<api::join_group::JoinGroup>(),
@@ -35,12 +36,21 @@ static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         entry::<api::list_groups::ListGroups>(),
         entry::<api::delete_groups::DeleteGroups>(),
         entry::<api::offset_delete::OffsetDelete>(),
+        entry::<api::consumer_group_heartbeat::ConsumerGroupHeartbeat>(),
+        entry::<api::consumer_group_describe::ConsumerGroupDescribe>(),
         entry::<api::offset_for_leader_epoch::OffsetForLeaderEpoch>(),
         entry::<api::describe_log_dirs::DescribeLogDirs>(),
         entry::<api::describe_producers::DescribeProducers>(),
         entry::<api::elect_leaders::ElectLeaders>(),
         entry::<api::alter_partition_reassignments::AlterPartitionReassignments>(),
         entry::<api::list_partition_reassignments::ListPartitionReassignments>(),
+        entry::<api::add_partitions_to_txn::AddPartitionsToTxn>(),
+        entry::<api::add_offsets_to_txn::AddOffsetsToTxn>(),
+        entry::<api::end_txn::EndTxn>(),
+        entry::<api::write_txn_markers::WriteTxnMarkers>(),
+        entry::<api::txn_offset_commit::TxnOffsetCommit>(),
+        entry::<api::describe_transactions::DescribeTransactions>(),
+        entry::<api::list_transactions::ListTransactions>(),
     ]
 });
 
@@ -67,7 +77,7 @@ pub(crate) async fn answer(
     broker: Arc<Broker>,
     context: RequestContext,
     body: Bytes,
-) -> Result<Frame, Refused> {
+) -> Result<Answered, Refused> {
     let (key, version) = (context.head.api_key, context.head.api_version);
     let entry = ENTRIES
         .iter()

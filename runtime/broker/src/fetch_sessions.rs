@@ -115,6 +115,21 @@ impl FetchSessions {
         }
     }
 
+    /// The answer to a client that is held up, which gets nothing for now (KIP-219): its session goes on, but none begins.
+    pub(crate) fn nothing_yet(&self, version: i16, request: &FetchRequest) -> FetchResponse {
+        let response = FetchResponse::default();
+        if version < SESSIONS || request.session_epoch == INITIAL {
+            return response;
+        }
+        match self.open(version, request) {
+            Ok(asked) => match asked.answer {
+                Answer::Changes(id, _) => response.with_session_id(id),
+                Answer::Plain | Answer::Full(..) => response,
+            },
+            Err(code) => response.with_error_code(code.code()),
+        }
+    }
+
     #[cfg(test)]
     fn len(&self) -> usize {
         self.lock().len()

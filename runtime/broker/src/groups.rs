@@ -1,26 +1,27 @@
 //! Hosts the consumer group coordinators: one pure state machine for each partition of `__consumer_offsets`.
 //!
 //! A coordinator says what to append and whom to answer; this module does it. Everything of one coordinator happens
-//! under its lock, so its records reach the partition in the order in which it decided them.
+//! under its lock, so its records reach the partition in the order in which it decided them. Their outcomes are told in
+//! that order too, by one task for each coordinator, and transaction markers take the same way.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tidegate_coordinator::{
-    AppendId, Coordinator, DescribedGroup, Effect, GroupError, GroupOptions, ListedGroup, Reply,
-    Request, Token, partition_for_group,
+    AppendId, ConsumerOptions, ConsumerTimeouts, Coordinator, DescribedGroup, Effect, GroupError,
+    GroupOptions, ListedGroup, Reply, Request, Token, Topics, partition_for_group,
 };
 use tidegate_metadata::Command;
-use tidegate_record::{BatchBuilder, Codec, RecordParts};
-use tokio::sync::{Mutex as AsyncMutex, oneshot};
+use tidegate_record::{BatchBuilder, Codec, NO_SEQUENCE, Producer, RecordParts};
+use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 
 use crate::broker::Broker;
 use crate::clock::now_ms;
-use crate::config::ServerConfig;
-use crate::partition::Partition;
+use crate::config::{ConsumerGroupConfig, ServerConfig};
+use crate::partition::{Marker, Partition, ProduceOutcome, Replayed};
 
 /// Kafka's own name and format, so that tools that read it work.
 pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -30,17 +31,35 @@ pub(crate) struct Groups {
     /// One for each partition of the offsets topic; empty until the topic is there.
     shards: ArcSwap<Vec<Arc<Shard>>>,
     creating: AsyncMutex<()>,
+    /// The image's topics as groups see them, made anew when the image has others.
+    topics: Mutex<(Arc<ImageTopics>, Arc<Topics>)>,
 }
+
+type ImageTopics = BTreeMap<String, Arc<tidegate_metadata::Topic>>;
 
 struct Shard {
     partition: Arc<Partition>,
     state: Mutex<ShardState>,
     next_token: AtomicU64,
+    /// What is on its way to the log, in its order. Nothing gets in without a place in the log's own bounded queue.
+    under_way: mpsc::UnboundedSender<UnderWay>,
 }
 
 struct ShardState {
     coordinator: Coordinator,
     waiting: HashMap<Token, oneshot::Sender<Reply>>,
+    /// How many transaction markers were handed to the partition.
+    markers: u64,
+}
+
+/// Something handed to the partition, and whom to tell.
+enum UnderWay {
+    Append(AppendId, oneshot::Receiver<ProduceOutcome>),
+    Marker {
+        marker: Marker,
+        outcome: oneshot::Receiver<ProduceOutcome>,
+        told: oneshot::Sender<ProduceOutcome>,
+    },
 }
 
 impl Groups {
@@ -54,7 +73,9 @@ impl Groups {
                 offset_metadata_max: config.offset_metadata_max_bytes,
                 max_group_size: config.group_max_size,
                 offsets_retention_ms: config.offsets_retention_ms,
+                consumer: consumer_options(&config.consumer_groups),
             },
+            topics: Mutex::default(),
             shards: ArcSwap::default(),
             creating: AsyncMutex::new(()),
         }
@@ -86,13 +107,85 @@ impl Groups {
         group: &str,
         request: Request,
     ) -> Result<Reply, GroupError> {
+        let index = self.partition_of(broker, group).await?;
+        let shard = self.shard(index);
+        let shard = shard.ok_or(GroupError::CoordinatorNotAvailable)?;
+        shard.know(&self.topics(broker));
+        shard.ask(request).await
+    }
+
+    /// The partition of the offsets topic that holds a group.
+    pub(crate) async fn partition_of(
+        &self,
+        broker: &Arc<Broker>,
+        group: &str,
+    ) -> Result<i32, GroupError> {
         let shards = self.shards(broker).await?;
         let count = i32::try_from(shards.len()).unwrap_or(i32::MAX);
-        let index = usize::try_from(partition_for_group(group, count)).unwrap_or(0);
-        let shard = shards
-            .get(index)
-            .ok_or(GroupError::CoordinatorNotAvailable)?;
-        shard.ask(request).await
+        Ok(partition_for_group(group, count))
+    }
+
+    /// How many transaction markers were written to a partition of the offsets topic: an offset in a transaction may only
+    /// be appended while this is what it was when the transaction was seen to be open.
+    pub(crate) fn markers(&self, index: i32) -> u64 {
+        self.shard(index).map_or(0, |shard| shard.lock().markers)
+    }
+
+    /// Asks the coordinator of a partition unless a marker was written there since `markers`: `None`.
+    pub(crate) async fn ask_before_marker(
+        &self,
+        index: i32,
+        request: Request,
+        markers: u64,
+    ) -> Result<Option<Reply>, GroupError> {
+        let shard = self.shard(index);
+        shard
+            .ok_or(GroupError::CoordinatorNotAvailable)?
+            .ask_if(request, |state| state.markers == markers)
+            .await
+    }
+
+    /// Ends a transaction in a partition of the offsets topic: the marker goes to the log, and when it is there the
+    /// coordinator counts or forgets the transaction's offsets. `None`: the partition is not there, or was closed.
+    pub(crate) async fn end_transaction(
+        &self,
+        index: i32,
+        marker: Marker,
+    ) -> Option<ProduceOutcome> {
+        let (told, outcome) = oneshot::channel();
+        {
+            let shard = self.shard(index)?;
+            let mut state = shard.lock();
+            state.markers += 1;
+            let under_way = UnderWay::Marker {
+                marker,
+                outcome: shard.partition.end_transaction(marker),
+                told,
+            };
+            shard.hand_over(under_way);
+        }
+        outcome.await.ok()
+    }
+
+    fn shard(&self, index: i32) -> Option<Arc<Shard>> {
+        let index = usize::try_from(index).ok()?;
+        self.shards.load().get(index).cloned()
+    }
+
+    /// The cluster's topics as groups see them.
+    fn topics(&self, broker: &Broker) -> Arc<Topics> {
+        let mut known = self.topics.lock().unwrap_or_else(|e| e.into_inner());
+        // Read under the lock, so that versions follow the images.
+        let image = broker.image();
+        if !Arc::ptr_eq(&known.0, &image.topics) {
+            let topics = image.topics.values().map(|topic| {
+                let partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+                (topic.name.clone(), topic.id, partitions)
+            });
+            let topics = Topics::new(known.1.version + 1, topics);
+            *known = (image.topics.clone(), Arc::new(topics));
+        }
+        known.1.clone()
     }
 
     /// Groups of every coordinator that pass the filters.
@@ -192,6 +285,19 @@ impl Groups {
     }
 }
 
+fn consumer_options(config: &ConsumerGroupConfig) -> ConsumerOptions {
+    ConsumerOptions {
+        timeouts: ConsumerTimeouts {
+            session_timeout_ms: config.session_timeout_ms,
+            heartbeat_interval_ms: config.heartbeat_interval_ms,
+        },
+        timeouts_of: BTreeMap::new(),
+        max_size: config.max_size,
+        assignors: config.assignors.clone(),
+        migration: config.migration,
+    }
+}
+
 fn offsets_topic(partitions: i32) -> Command {
     let configs = [
         ("cleanup.policy", "compact"),
@@ -214,9 +320,25 @@ impl Shard {
     fn load(partition: Arc<Partition>, options: &GroupOptions) -> Arc<Shard> {
         let mut coordinator = Coordinator::new(options.clone());
         let mut skipped: BTreeMap<String, usize> = BTreeMap::new();
-        let read = partition.read_all(&mut |_, record| {
-            let Some(key) = record.key else { return };
-            if let Err(error) = coordinator.load(key, record.value) {
+        let read = partition.replay(&mut |replayed| {
+            let loaded = match replayed {
+                Replayed::Record {
+                    producer_id,
+                    key,
+                    value,
+                } => match producer_id {
+                    Some(id) => coordinator.load_in_transaction(id, key, value),
+                    None => coordinator.load(key, value),
+                },
+                Replayed::Marker {
+                    producer_id,
+                    commit,
+                } => {
+                    coordinator.transaction_ended(producer_id, commit, now_ms());
+                    Ok(())
+                }
+            };
+            if let Err(error) = loaded {
                 *skipped.entry(error.to_string()).or_default() += 1;
             }
         });
@@ -235,19 +357,85 @@ impl Shard {
         let state = ShardState {
             coordinator,
             waiting: HashMap::new(),
+            markers: 0,
         };
-        Arc::new(Shard {
+        let (under_way, arrivals) = mpsc::unbounded_channel();
+        let shard = Arc::new(Shard {
             partition,
             state: Mutex::new(state),
             next_token: AtomicU64::new(0),
-        })
+            under_way,
+        });
+        tokio::spawn(Shard::follow(Arc::downgrade(&shard), arrivals));
+        shard
+    }
+
+    /// Tells the coordinator what has become of its appends and of markers, in the order of the log.
+    async fn follow(shard: Weak<Shard>, mut arrivals: mpsc::UnboundedReceiver<UnderWay>) {
+        while let Some(under_way) = arrivals.recv().await {
+            match under_way {
+                UnderWay::Append(id, outcome) => {
+                    let ok = matches!(outcome.await, Ok(Ok(_)));
+                    let Some(shard) = shard.upgrade() else { return };
+                    let mut state = shard.lock();
+                    let effects = state.coordinator.appended(id, ok, now_ms());
+                    shard.perform(&mut state, effects);
+                }
+                UnderWay::Marker {
+                    marker,
+                    outcome,
+                    told,
+                } => {
+                    // Closed without a word: the partition is gone, and so is the receiver's answer.
+                    let Ok(outcome) = outcome.await else { continue };
+                    let Some(shard) = shard.upgrade() else { return };
+                    if outcome.is_ok() {
+                        let mut state = shard.lock();
+                        state.coordinator.transaction_ended(
+                            marker.producer_id,
+                            marker.commit,
+                            now_ms(),
+                        );
+                    }
+                    // Whoever waited may have gone away.
+                    drop(told.send(outcome));
+                }
+            }
+        }
+    }
+
+    fn hand_over(&self, under_way: UnderWay) {
+        if self.under_way.send(under_way).is_err() {
+            tracing::error!("the group coordinator's task has ended");
+        }
+    }
+
+    /// Another request may have brought newer topics here.
+    fn know(&self, topics: &Arc<Topics>) {
+        let coordinator = &mut self.lock().coordinator;
+        if coordinator.topics_version() < topics.version {
+            coordinator.set_topics(topics.clone());
+        }
     }
 
     async fn ask(self: &Arc<Self>, request: Request) -> Result<Reply, GroupError> {
+        let answer = self.ask_if(request, |_| true).await?;
+        answer.ok_or(GroupError::CoordinatorNotAvailable)
+    }
+
+    /// Asks if `still` holds at the time when the coordinator decides.
+    async fn ask_if(
+        self: &Arc<Self>,
+        request: Request,
+        still: impl FnOnce(&ShardState) -> bool,
+    ) -> Result<Option<Reply>, GroupError> {
         let token = self.next_token.fetch_add(1, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
         {
             let mut state = self.lock();
+            if !still(&state) {
+                return Ok(None);
+            }
             state.waiting.insert(token, reply);
             let fresh_member_id = uuid::Uuid::new_v4().to_string();
             let effects = state
@@ -263,7 +451,7 @@ impl Shard {
             .await
             .map_err(|_| GroupError::CoordinatorNotAvailable);
         forget.token = None;
-        answer
+        answer.map(Some)
     }
 
     fn perform(self: &Arc<Self>, state: &mut ShardState, effects: Vec<Effect>) {
@@ -275,15 +463,32 @@ impl Shard {
                         drop(waiting.send(reply));
                     }
                 }
-                Effect::Append { id, records } => self.append(id, &records),
+                Effect::Append { id, records } => self.append(id, None, &records),
+                Effect::AppendInTransaction {
+                    id,
+                    producer_id,
+                    producer_epoch,
+                    records,
+                } => {
+                    let producer = Producer {
+                        id: producer_id,
+                        epoch: producer_epoch,
+                        base_sequence: NO_SEQUENCE,
+                    };
+                    self.append(id, Some(producer), &records);
+                }
             }
         }
     }
 
-    /// Hands records to the partition now, and tells the coordinator the outcome when it is known.
-    fn append(self: &Arc<Self>, id: AppendId, records: &[(Bytes, Option<Bytes>)]) {
+    /// Hands records to the partition now, as part of a producer's transaction if one is given; the coordinator is told
+    /// the outcome when it is known.
+    fn append(&self, id: AppendId, producer: Option<Producer>, records: &[(Bytes, Option<Bytes>)]) {
         let now = now_ms();
         let mut builder = BatchBuilder::new(Codec::None);
+        if let Some(producer) = producer {
+            (builder.producer, builder.transactional) = (producer, true);
+        }
         for (key, value) in records {
             let parts = RecordParts {
                 timestamp: now,
@@ -304,13 +509,7 @@ impl Shard {
                 outcome
             }
         };
-        let shard = self.clone();
-        tokio::spawn(async move {
-            let ok = matches!(outcome.await, Ok(Ok(_)));
-            let mut state = shard.lock();
-            let effects = state.coordinator.appended(id, ok, now_ms());
-            shard.perform(&mut state, effects);
-        });
+        self.hand_over(UnderWay::Append(id, outcome));
     }
 
     fn lock(&self) -> MutexGuard<'_, ShardState> {

@@ -58,6 +58,20 @@ struct Shared {
 impl LocalMetadata {
     /// Replays the log. Blocks on the disk.
     pub(crate) fn open(log: Box<dyn CommandLog>) -> Result<LocalMetadata, StoreError> {
+        let image = LocalMetadata::read(log.as_ref())?;
+        let shared = Shared {
+            log,
+            image: ArcSwap::from_pointee(image),
+            on_change: OnceLock::new(),
+        };
+        Ok(LocalMetadata {
+            shared: Arc::new(shared),
+            order: Mutex::new(()),
+        })
+    }
+
+    /// What the commands of a log come to.
+    pub(crate) fn read(log: &dyn CommandLog) -> Result<Image, StoreError> {
         let corrupt = |error: &dyn std::fmt::Display| StoreError::Corrupt(error.to_string());
         let (from, mut image) = match log.load_snapshot()? {
             Some((index, bytes)) => (
@@ -71,15 +85,7 @@ impl LocalMetadata {
             image = apply(&image, &command).map_err(|error| corrupt(&error))?.0;
             Ok(())
         })?;
-        let shared = Shared {
-            log,
-            image: ArcSwap::from_pointee(image),
-            on_change: OnceLock::new(),
-        };
-        Ok(LocalMetadata {
-            shared: Arc::new(shared),
-            order: Mutex::new(()),
-        })
+        Ok(image)
     }
 
     /// Called on a blocking thread after every change, before the proposer hears of it. Set once.

@@ -36,6 +36,8 @@ pub(crate) struct Metrics {
     produced_bytes: Counter,
     fetched_records: Counter,
     fetched_bytes: Counter,
+    throttled: Family<[(&'static str, &'static str); 1], Counter>,
+    throttled_ms: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
 impl Metrics {
@@ -58,6 +60,8 @@ impl Metrics {
             produced_bytes: Counter::default(),
             fetched_records: Counter::default(),
             fetched_bytes: Counter::default(),
+            throttled: Family::default(),
+            throttled_ms: Family::default(),
             registry: Registry::default(),
         };
         metrics.register(&mut registry);
@@ -117,6 +121,14 @@ impl Metrics {
     pub(crate) fn fetched(&self, records: usize, bytes: usize) {
         self.fetched_records.inc_by(records as u64);
         self.fetched_bytes.inc_by(bytes as u64);
+    }
+
+    /// A client was over a quota of this kind, and is held up for so long.
+    pub(crate) fn throttled(&self, quota: &'static str, owed: Duration) {
+        let labels = [("quota", quota)];
+        self.throttled.get_or_create(&labels).inc();
+        let ms = u64::try_from(owed.as_millis()).unwrap_or(u64::MAX);
+        self.throttled_ms.get_or_create(&labels).inc_by(ms);
     }
 
     /// The exposition text; `now` is asked here for what other parts of the broker know.
@@ -183,6 +195,16 @@ impl Metrics {
             "request_errors",
             "Errors in responses, by API and Kafka's error code",
             self.errors.clone(),
+        );
+        to.register(
+            "quota_throttled",
+            "Requests and connections of clients over a quota, by its key",
+            self.throttled.clone(),
+        );
+        to.register(
+            "quota_throttle_milliseconds",
+            "Throttle times given to clients, added up, by the key of the quota",
+            self.throttled_ms.clone(),
         );
         to.register(
             "produce_seconds",

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tidegate_metadata::{BrokerSpec, Command, Listener};
 use tidegate_storage::{Log, LogOptions, RocksCommandLog, RocksLog, RocksOptions, StoreError};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -15,11 +16,14 @@ use crate::broker::{Broker, follow_image};
 use crate::config::{HostPort, ServerConfig};
 use crate::fetch_sessions::FetchSessions;
 use crate::groups::Groups;
+use crate::live::LiveConfig;
 use crate::metadata_log::{LocalMetadata, ProposeError};
 use crate::metrics::Metrics;
 use crate::partition::PartitionEnv;
 use crate::plugins::PluginService;
+use crate::quotas::Quotas;
 use crate::topics::Topics;
+use crate::transactions::Transactions;
 use crate::{admin, connection, tasks};
 
 /// Compiled plugins, below the data directory.
@@ -69,9 +73,9 @@ pub async fn start(mut config: ServerConfig) -> Result<Running, StartError> {
     }
     let mut listeners = Vec::new();
     for address in &config.listeners {
-        listeners.push(listen(address).await?);
+        listeners.push(listen(address, Buffers::of(&config)).await?);
     }
-    let admin_listener = listen(&config.admin).await?;
+    let admin_listener = listen(&config.admin, Buffers::default()).await?;
     let stores = open_stores(config.clone()).await?;
     let broker = assemble(config, stores)?;
     let kafka: Vec<SocketAddr> = listeners
@@ -83,6 +87,8 @@ pub async fn start(mut config: ServerConfig) -> Result<Running, StartError> {
     broker.plugins.attach(&broker);
     broker.plugins.recover(&broker).await;
     broker.groups.load(&broker).await;
+    // After the groups: what was prepared goes on, and may end transactions that have offsets in them.
+    broker.transactions.load(&broker).await;
     broker
         .plugins
         .apply_declarations(&broker)
@@ -99,10 +105,7 @@ pub async fn start(mut config: ServerConfig) -> Result<Running, StartError> {
         admin_listener,
         stopping.clone(),
     ));
-    let admissions = Admissions::new(
-        broker.config.max_connections,
-        broker.config.max_connections_per_ip,
-    );
+    let admissions = Admissions::new();
     for listener in listeners {
         tasks.spawn(accept(
             broker.clone(),
@@ -135,24 +138,80 @@ impl Running {
     pub async fn stop(mut self) {
         self.shutdown.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
-        let log = self.broker.log.clone();
-        // The writer thread drains and syncs; it may block.
-        drop(tokio::task::spawn_blocking(move || log.close()).await);
+        let broker = self.broker.clone();
+        let settled = tokio::task::spawn_blocking(move || {
+            // The writer thread drains and syncs, and every outcome is told. What follows only makes the next start short.
+            broker.log.close();
+            tasks::save_producers(&broker, 0);
+            broker.log.settle()
+        });
+        if let Ok(Err(error)) = settled.await {
+            tracing::warn!(%error, "the store was closed without being tidied; the next start takes longer");
+        }
     }
 }
 
-async fn listen(address: &HostPort) -> Result<TcpListener, StartError> {
-    let host = if address.host.is_empty() {
-        "0.0.0.0"
-    } else {
-        &address.host
+/// Connections that may wait, where no configuration says it.
+const BACKLOG: u32 = 1024;
+
+/// What the sockets of a listener are given.
+#[derive(Clone, Copy)]
+struct Buffers {
+    send: Option<u32>,
+    receive: Option<u32>,
+    backlog: u32,
+}
+
+impl Default for Buffers {
+    fn default() -> Buffers {
+        Buffers {
+            send: None,
+            receive: None,
+            backlog: BACKLOG,
+        }
+    }
+}
+
+impl Buffers {
+    fn of(config: &ServerConfig) -> Buffers {
+        Buffers {
+            send: config.socket_send_buffer_bytes,
+            receive: config.socket_receive_buffer_bytes,
+            backlog: config.socket_backlog,
+        }
+    }
+
+    /// Accepted sockets have the buffers of the one that listens, which must have them before.
+    fn listen(self, address: SocketAddr) -> std::io::Result<TcpListener> {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        if let Some(bytes) = self.send {
+            socket.set_send_buffer_size(bytes)?;
+        }
+        if let Some(bytes) = self.receive {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        socket.bind(address)?;
+        socket.listen(self.backlog)
+    }
+}
+
+async fn listen(address: &HostPort, buffers: Buffers) -> Result<TcpListener, StartError> {
+    let failed = |source| StartError::Listen {
+        address: address.to_string(),
+        source,
     };
-    TcpListener::bind((host, address.port))
-        .await
-        .map_err(|source| StartError::Listen {
-            address: address.to_string(),
-            source,
-        })
+    let mut last = std::io::Error::other("the name has no address");
+    for found in lookup_host(address.bind_address()).await.map_err(failed)? {
+        match buffers.listen(found) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(last))
 }
 
 pub(crate) struct Stores {
@@ -210,9 +269,18 @@ pub(crate) fn assemble(config: ServerConfig, stores: Stores) -> Result<Arc<Broke
             topics.progressed(progress);
         }
     }));
+    let metrics = Arc::new(Metrics::new());
+    let quotas = Arc::new(Quotas::new(&config, metrics.clone()));
+    let live = Arc::new(ArcSwap::from_pointee(LiveConfig::of(
+        &config.topic_defaults,
+    )));
     let (hook_config, hook_topics, hook_plugins) =
         (config.clone(), topics.clone(), plugins.clone());
+    let (hook_quotas, hook_live) = (quotas.clone(), live.clone());
     metadata.on_change(Box::new(move |image| {
+        hook_quotas.follow(image);
+        let defaults = image.broker_defaults(hook_config.node_id, &hook_config.topic_defaults);
+        hook_live.store(Arc::new(LiveConfig::of(&defaults)));
         follow_image(image, &hook_config, &hook_topics, &env, &hook_plugins);
     }));
     let memory = config
@@ -221,9 +289,13 @@ pub(crate) fn assemble(config: ServerConfig, stores: Stores) -> Result<Arc<Broke
     Ok(Arc::new(Broker {
         request_memory: Arc::new(Semaphore::new(memory.min(Semaphore::MAX_PERMITS))),
         groups: Groups::new(&config),
+        transactions: Transactions::new(&config),
         producer_ids: Default::default(),
         fetch_sessions: FetchSessions::new(config.max_fetch_sessions),
-        metrics: Arc::new(Metrics::new()),
+        metrics,
+        quotas,
+        live,
+        scrub: Default::default(),
         metadata: Arc::new(metadata),
         log,
         topics,
@@ -313,16 +385,25 @@ async fn accept(
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
-            Ok((socket, peer)) => match admissions.enter(peer.ip()) {
-                Ok(admitted) => {
-                    let (broker, stopping) = (broker.clone(), stopping.clone());
-                    connections.spawn(served(broker, socket, peer, admitted, stopping));
+            Ok((socket, peer)) => {
+                match admissions.enter(peer.ip(), &broker.live.load()) {
+                    Ok(admitted) => {
+                        let (broker, stopping) = (broker.clone(), stopping.clone());
+                        connections.spawn(served(broker, socket, peer, admitted, stopping));
+                    }
+                    Err(key) => {
+                        broker.metrics.connection_refused();
+                        tracing::warn!(%peer, "connection refused: {key} is reached");
+                    }
                 }
-                Err(key) => {
-                    broker.metrics.connection_refused();
-                    tracing::warn!(%peer, "connection refused: {key} is reached");
+                let rate = broker.live.load().max_connection_creation_rate;
+                let pause = broker.quotas.accepted(rate);
+                if !pause.is_zero() {
+                    // Those that come meanwhile wait in the system's backlog.
+                    let stopped = stopping.wait_for(|stop| *stop);
+                    drop(tokio::time::timeout(pause, stopped).await);
                 }
-            },
+            }
             Err(error) => {
                 // Out of file descriptors, most likely: let some connections end before trying again.
                 tracing::error!(%error, "cannot accept a connection");
@@ -340,6 +421,14 @@ async fn served(
     _admitted: Admitted,
     stopping: watch::Receiver<bool>,
 ) {
+    let refused = broker.quotas.connected(peer.ip());
+    if !refused.is_zero() {
+        // Held for a while, so that a client that tries again at once does so less often (KIP-612).
+        broker.metrics.connection_refused();
+        let mut stopping = stopping;
+        drop(tokio::time::timeout(refused, stopping.wait_for(|stop| *stop)).await);
+        return;
+    }
     broker.metrics.connection_opened();
     let metrics = broker.metrics.clone();
     connection::serve(broker, socket, peer, stopping).await;

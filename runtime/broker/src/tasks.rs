@@ -1,4 +1,5 @@
-//! What a broker does without being asked: retention, compaction, forgetting silent producers, group timers, storing what plugins log.
+//! What a broker does without being asked: retention, compaction, forgetting silent producers, timers of groups and
+//! transactions, storing what plugins log.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,9 +11,14 @@ use tokio::task::JoinSet;
 use crate::broker::Broker;
 use crate::clock::now_ms;
 use crate::plugins::PluginLogs;
+use crate::scrub;
 
 /// Groups count time in session timeouts of seconds; a tenth of one is exact enough.
 const GROUP_TICK: Duration = Duration::from_millis(50);
+/// How often partitions are asked whether their producer snapshot is too old.
+const SNAPSHOT_CHECK: Duration = Duration::from_secs(10);
+/// Offsets whose rows a start after a crash may have to read, of each partition, beside those of the last ten seconds.
+const UNSAVED_OFFSETS: i64 = 10_000;
 /// What compaction remembers of one key, with its share of a half-full map.
 const BYTES_PER_KEY: usize = 48;
 
@@ -23,10 +29,21 @@ pub(crate) fn spawn(
 ) {
     let check = Duration::from_millis(broker.config.log_retention_check_interval_ms.max(1));
     tasks.spawn(every(check, stopping.clone(), broker.clone(), clean));
+    tasks.spawn(every(
+        SNAPSHOT_CHECK,
+        stopping.clone(),
+        broker.clone(),
+        |broker| async move {
+            let saved =
+                tokio::task::spawn_blocking(move || save_producers(&broker, UNSAVED_OFFSETS));
+            drop(saved.await);
+        },
+    ));
     if broker.config.log_cleaner_enable {
         let pause = Duration::from_millis(broker.config.log_cleaner_backoff_ms.max(1));
         tasks.spawn(every(pause, stopping.clone(), broker.clone(), compact));
     }
+    tasks.spawn(scrub::run(broker.clone(), stopping.clone()));
     tasks.spawn(PluginLogs::run(broker.clone(), stopping.clone()));
     tasks.spawn(every(
         GROUP_TICK,
@@ -34,7 +51,22 @@ pub(crate) fn spawn(
         broker.clone(),
         |broker| async move {
             broker.groups.tick();
+            broker.transactions.tick();
         },
+    ));
+    let check = Duration::from_millis(broker.config.transaction_abort_interval_ms);
+    tasks.spawn(every(
+        check,
+        stopping.clone(),
+        broker.clone(),
+        |broker| async move { broker.transactions.abort_timed_out() },
+    ));
+    let check = Duration::from_millis(broker.config.transaction_expiry_interval_ms);
+    tasks.spawn(every(
+        check,
+        stopping.clone(),
+        broker.clone(),
+        |broker| async move { broker.transactions.expire_ids() },
     ));
 }
 
@@ -58,12 +90,25 @@ async fn every<F: Future<Output = ()>>(
     }
 }
 
+/// Snapshots of the producers of every partition in which so many offsets lie behind the last one.
+pub(crate) fn save_producers(broker: &Broker, min_offsets: i64) {
+    for topic in broker.topics.all() {
+        for partition in topic.partitions() {
+            if let Err(error) = partition.save_producers(min_offsets) {
+                let (name, index) = (topic.settings.name(), partition.index);
+                tracing::warn!(topic = name, index, %error, "the producers were not saved");
+            }
+        }
+    }
+}
+
 /// Retention and producer expiry, on a blocking thread: both walk every partition.
 async fn clean(broker: Arc<Broker>) {
     let done = tokio::task::spawn_blocking(move || {
         broker.groups.expire_offsets();
+        broker.quotas.forget_idle();
         let now = now_ms();
-        let silent_since = now.saturating_sub(broker.config.producer_id_expiration_ms);
+        let silent_since = now.saturating_sub(broker.live.load().producer_id_expiration_ms);
         for topic in broker.topics.all() {
             for partition in topic.partitions() {
                 partition.expire_producers(silent_since);

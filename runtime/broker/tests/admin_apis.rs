@@ -474,16 +474,20 @@ async fn configs_are_described_edited_and_replaced() {
     );
     assert_eq!(client.value(TOPIC, "t", "cleanup.policy").await.1, 5);
 
-    for (resource, value) in [("", "9000"), ("1", "9001")] {
+    for (resource, value, source) in [("", "9000", 3), ("1", "9001", 2)] {
         let set = [("log.retention.ms", 0, value)];
         assert_eq!(client.edit(BROKER, resource, &set, false).await.0, 0);
         assert_eq!(
             client.value(TOPIC, "t", "retention.ms").await,
-            (Some(value.into()), 3)
+            (Some(value.into()), source)
+        );
+        assert_eq!(
+            client.value(BROKER, "1", "log.retention.ms").await,
+            (Some(value.into()), source)
         );
         assert_eq!(
             client.value(BROKER, "", "log.retention.ms").await,
-            (Some(value.into()), 3)
+            (Some("9000".into()), 3)
         );
     }
     let (code, message) = client

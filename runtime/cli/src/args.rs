@@ -2,13 +2,16 @@
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::cluster::ClusterCommand;
 use crate::completions::CompletionsArgs;
 use crate::consume::ConsumeArgs;
 use crate::dlq::DlqCommand;
 use crate::group::GroupCommand;
 use crate::plugin::PluginCommand;
 use crate::produce::ProduceArgs;
+use crate::quota::QuotaCommand;
 use crate::serve::ServeArgs;
+use crate::store::StoreCommand;
 use crate::topic::TopicCommand;
 
 /// A Kafka broker that runs your WebAssembly filters, routers and transforms on produce and consume.
@@ -53,9 +56,18 @@ pub(crate) enum Command {
     /// Look at dead letters, and send them again.
     #[command(subcommand)]
     Dlq(DlqCommand),
+    /// Look at the broker as a whole.
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+    /// Check and show the data of a broker that does not run.
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Look at consumer groups.
     #[command(subcommand)]
     Group(GroupCommand),
+    /// Limit how much clients may use.
+    #[command(subcommand)]
+    Quota(QuotaCommand),
     Completions(CompletionsArgs),
     /// Compile one plugin for the broker that started this process.
     #[command(hide = true)]

@@ -3,16 +3,20 @@
 mod admin;
 mod args;
 mod client;
+mod cluster;
 mod completions;
 mod consume;
 mod dlq;
 mod group;
+mod log;
 mod offsets;
 mod output;
 mod plugin;
 mod produce;
 mod progress;
+mod quota;
 mod serve;
+mod store;
 mod topic;
 
 use std::io::ErrorKind;
@@ -48,7 +52,10 @@ fn run(cli: Cli) -> Result<()> {
         Command::Consume(args) => consume::run(args, global),
         Command::Plugin(command) => plugin::run(command, global),
         Command::Dlq(command) => dlq::run(command, global),
+        Command::Store(command) => store::run(command),
+        Command::Cluster(command) => cluster::run(command, global),
         Command::Group(command) => group::run(command, global),
+        Command::Quota(command) => quota::run(command, global),
         Command::Completions(args) => completions::run(args),
         // `main` has served it: it says nothing to people.
         Command::CompilePlugin => Ok(()),

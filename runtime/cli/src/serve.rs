@@ -4,13 +4,11 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tidegate_broker::{ServeOptions, ServerConfig};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
-/// Filters the log, in tracing's syntax: `debug`, or `tidegate_broker=debug`.
-const LOG_VARIABLE: &str = "TIDEGATE_LOG";
+use crate::log::{self, LogFormat};
 
 /// Run a broker until it is told to stop (SIGINT or SIGTERM).
 #[derive(Args, Debug)]
@@ -39,21 +37,16 @@ pub(crate) struct ServeArgs {
     log: LogFormat,
 }
 
-#[derive(ValueEnum, Debug, Clone, Copy)]
-enum LogFormat {
-    Text,
-    Json,
-}
-
 pub(crate) fn run(args: ServeArgs) -> Result<()> {
-    start_log(args.log);
-    let config = ServerConfig::load(&ServeOptions {
+    let loggers = log::start(args.log);
+    let mut config = ServerConfig::load(&ServeOptions {
         config: args.config,
         data_dir: args.data_dir,
         listen: args.listen,
         admin: args.admin,
         compiler: Some(own_program()?),
     })?;
+    config.loggers = Some(loggers);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
@@ -103,18 +96,5 @@ fn own_program() -> Result<PathBuf> {
     match running.exists() {
         true => Ok(running),
         false => std::env::current_exe().context("finding this program's own file"),
-    }
-}
-
-fn start_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        // A log in a file or a journal is no place for colours.
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
-    match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
     }
 }

@@ -1,7 +1,9 @@
 //! All groups of one partition: requests in, effects out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use crate::consumer::{BeatRefusal, ConsumerHeartbeat, Topics, check_fields, not_stored};
 use crate::error::GroupError;
 use crate::group::{Group, Phase};
 use crate::join::refuse_join;
@@ -10,8 +12,8 @@ use crate::outbox::{Context, Outbox, Pending};
 use crate::query::asked_offsets;
 use crate::records::{self, Record, RecordError};
 use crate::request::{
-    AppendId, Effect, GroupOptions, JoinRequest, LeavingMember, OffsetAndMetadata, Reply, Request,
-    SyncRequest, Token,
+    AppendId, ConsumerTimeouts, Effect, GroupOptions, JoinRequest, LeavingMember,
+    OffsetAndMetadata, Reply, Request, SyncRequest, Token,
 };
 
 /// The groups of one `__consumer_offsets` partition.
@@ -22,10 +24,13 @@ use crate::request::{
 pub struct Coordinator {
     options: GroupOptions,
     groups: BTreeMap<String, Group>,
+    topics: Arc<Topics>,
     out: Outbox,
     /// (deadline, group), and each group's entry in it.
     timers: BTreeSet<(i64, String)>,
     timer_of: BTreeMap<String, i64>,
+    /// Groups that have, or had, offsets pending in a producer's open transaction.
+    transactions: BTreeMap<i64, BTreeSet<String>>,
     is_loaded: bool,
 }
 
@@ -34,11 +39,28 @@ impl Coordinator {
         Coordinator {
             options,
             groups: BTreeMap::new(),
+            topics: Arc::default(),
             out: Outbox::default(),
             timers: BTreeSet::new(),
             timer_of: BTreeMap::new(),
+            transactions: BTreeMap::new(),
             is_loaded: false,
         }
+    }
+
+    /// The cluster's topics from now on; consumer groups follow with their members' next heartbeats.
+    pub fn set_topics(&mut self, topics: Arc<Topics>) {
+        self.topics = topics;
+    }
+
+    /// The version of the topics that were set last.
+    pub fn topics_version(&self) -> i64 {
+        self.topics.version
+    }
+
+    /// Timeouts of consumer groups that have their own.
+    pub fn set_timeouts(&mut self, timeouts_of: BTreeMap<String, ConsumerTimeouts>) {
+        self.options.consumer.timeouts_of = timeouts_of;
     }
 
     /// Takes a request in. `fresh_member_id` is unique for each call (a UUID); a new member's id is
@@ -79,27 +101,67 @@ impl Coordinator {
                 generation,
                 member_id,
                 group_instance_id,
+                knows_epochs,
                 offsets,
             } => {
                 let by = Committer {
+                    knows_epochs,
                     member: &member_id,
                     instance: group_instance_id.as_deref(),
                     generation,
                 };
                 self.commit(token, group, &by, offsets, now_ms);
             }
-            Request::FetchOffsets { group, topics } => {
-                let group = self.groups.get(&group);
-                let found = match topics {
-                    Some(asked) => asked_offsets(group, asked),
-                    None => group.map(Group::all_offsets).unwrap_or_default(),
+            Request::CommitInTransaction {
+                group,
+                producer_id,
+                producer_epoch,
+                generation,
+                member_id,
+                group_instance_id,
+                offsets,
+            } => {
+                let by = Committer {
+                    // Every version of TxnOffsetCommit that names a member may name one of a consumer group.
+                    knows_epochs: true,
+                    member: &member_id,
+                    instance: group_instance_id.as_deref(),
+                    generation,
                 };
-                self.out.reply(token, Reply::FetchOffsets(Ok(found)));
+                let producer = (producer_id, producer_epoch);
+                self.commit_in_transaction(token, group, &by, producer, offsets, now_ms);
+            }
+            Request::FetchOffsets {
+                group,
+                member_id,
+                member_epoch,
+                topics,
+                require_stable,
+            } => {
+                let group = self.groups.get(&group);
+                let consumer = group.and_then(|group| group.consumer.as_ref());
+                let allowed = consumer.map(|c| c.check_fetch(member_id.as_deref(), member_epoch));
+                let found = allowed.unwrap_or(Ok(())).map(|()| match topics {
+                    Some(asked) => asked_offsets(group, asked, require_stable),
+                    None => group.map_or_else(Vec::new, |group| group.all_offsets(require_stable)),
+                });
+                self.out.reply(token, Reply::FetchOffsets(found));
+            }
+            Request::ConsumerHeartbeat(beat) => {
+                self.consumer_heartbeat(token, beat, fresh_member_id, now_ms);
             }
             Request::Describe { group } => {
-                let described = self.groups.get(&group).map(Group::describe);
-                let reply = described.ok_or(GroupError::GroupIdNotFound);
+                let classic = self.groups.get(&group).filter(|g| g.consumer.is_none());
+                let reply = classic
+                    .map(Group::describe)
+                    .ok_or(GroupError::GroupIdNotFound);
                 self.out.reply(token, Reply::Describe(reply));
+            }
+            Request::DescribeConsumer { group } => {
+                let described =
+                    self.with_group(&group, now_ms, |group, cx| group.describe_consumer(cx));
+                let reply = described.unwrap_or_else(|| Err(no_group(&group)));
+                self.out.reply(token, Reply::DescribeConsumer(reply));
             }
             Request::List {
                 states_filter,
@@ -139,6 +201,20 @@ impl Coordinator {
                 };
                 self.out.reply(token, Reply::Join(reply));
             }
+            Some(Pending::Consumer {
+                group,
+                replies,
+                tombstones,
+            }) => {
+                let told = self.with_group(&group, now_ms, |group, cx| {
+                    group.settled(id, tombstones, ok, cx)
+                });
+                let told = told.unwrap_or(ok);
+                for (token, reply) in replies {
+                    let reply = if told { reply } else { not_stored(reply) };
+                    self.out.reply(token, reply);
+                }
+            }
             Some(Pending::Commit {
                 token,
                 group,
@@ -147,6 +223,22 @@ impl Coordinator {
                 self.with_group(&group, now_ms, |group, _| {
                     group.commit_appended(&offsets, ok)
                 });
+                self.out
+                    .reply(token, Reply::CommitOffsets(answers(offsets, ok)));
+            }
+            Some(Pending::TransactionalCommit {
+                token,
+                group,
+                producer_id,
+                offsets,
+            }) => {
+                let stored = offsets.iter().any(|(_, _, entry)| entry.is_ok()) && ok;
+                self.with_group(&group, now_ms, |group, _| {
+                    group.transactional_commit_appended(producer_id, &offsets, ok);
+                });
+                if stored && self.groups.contains_key(&group) {
+                    self.in_transaction(producer_id, group);
+                }
                 self.out
                     .reply(token, Reply::CommitOffsets(answers(offsets, ok)));
             }
@@ -193,6 +285,23 @@ impl Coordinator {
         self.out.take_effects()
     }
 
+    /// A marker ended the producer's transaction in this partition: its offsets count, or are forgotten. To be told in
+    /// the order of the log, with the outcomes of appends.
+    pub fn transaction_ended(&mut self, producer_id: i64, commit: bool, now_ms: i64) {
+        for name in self.transactions.remove(&producer_id).unwrap_or_default() {
+            // Sessions have not begun while loading, so nothing may look at timers.
+            if !self.is_loaded {
+                if let Some(group) = self.groups.get_mut(&name) {
+                    group.transaction_ended(producer_id, commit);
+                }
+                continue;
+            }
+            self.with_group(&name, now_ms, |group, _| {
+                group.transaction_ended(producer_id, commit);
+            });
+        }
+    }
+
     /// When `tick` has something to do next.
     pub fn next_deadline(&self) -> Option<i64> {
         self.timers.first().map(|(deadline, _)| *deadline)
@@ -205,22 +314,27 @@ impl Coordinator {
             groups,
             out,
             options,
+            topics,
             ..
         } = self;
         let retention_ms = options.offsets_retention_ms;
         let mut cx = Context {
             out,
             options,
+            topics,
             now_ms,
         };
         for group in groups.values_mut() {
             let expired = group.expired_offsets(retention_ms, now_ms);
-            let idle = group.phase == Phase::Empty
+            let idle = group.is_empty()
                 && group.invited.is_empty()
                 && group.committing.is_empty()
+                && group.transactional.is_empty()
                 && !group.deleting;
             let whole = idle && expired.len() == group.offsets.len() && {
-                !expired.is_empty() || now_ms.saturating_sub(group.state_ms) >= retention_ms
+                !expired.is_empty()
+                    || group.consumer.is_some()
+                    || now_ms.saturating_sub(group.state_ms) >= retention_ms
             };
             if whole || !expired.is_empty() {
                 // Holds joins and commits off until the tombstones are stored.
@@ -237,16 +351,20 @@ impl Coordinator {
             groups,
             out,
             options,
+            topics,
             ..
         } = self;
         let mut cx = Context {
             out,
             options,
+            topics,
             now_ms,
         };
         for group in groups.values_mut() {
             let of_topic = |(name, _): &&(String, i32)| name == topic;
-            let gone: Vec<_> = group.offsets.keys().filter(of_topic).cloned().collect();
+            let pending = group.transactional.keys();
+            let known: BTreeSet<_> = group.offsets.keys().chain(pending).collect();
+            let gone: Vec<_> = known.into_iter().filter(of_topic).cloned().collect();
             if !gone.is_empty() {
                 group.drop_offsets(gone, false, &mut cx);
             }
@@ -271,23 +389,66 @@ impl Coordinator {
             } => {
                 let entry = self.groups.entry(group.clone());
                 let group = entry.or_insert_with(|| Group::new(group, 0));
+                let key = (topic, partition);
                 match value {
-                    Some(offset) => group.offsets.insert((topic, partition), offset),
-                    None => group.offsets.remove(&(topic, partition)),
-                };
+                    Some(offset) => {
+                        group.transactional.overtake(&key);
+                        group.offsets.insert(key, offset);
+                    }
+                    None => group.forget_offset(&key),
+                }
             }
             Record::Group { group, value } => {
                 let mut loaded = Group::new(group.clone(), 0);
+                let ended = value.is_none();
                 if let Some(metadata) = value {
                     loaded.restore(metadata);
                 }
                 if let Some(known) = self.groups.remove(&group) {
                     loaded.offsets = known.offsets;
+                    loaded.transactional = known.transactional;
+                    // The end of a classic group says nothing of a consumer group of its name.
+                    loaded.consumer = known.consumer.filter(|_| ended);
                 }
                 self.groups.insert(group, loaded);
             }
             Record::Unknown => {}
+            consumer => {
+                if let Some(name) = consumer.group() {
+                    let name = name.to_owned();
+                    let entry = self.groups.entry(name.clone());
+                    let group = entry.or_insert_with(|| Group::new(name, 0));
+                    group.load_consumer(consumer);
+                }
+            }
         }
+        Ok(())
+    }
+
+    /// As [`Coordinator::load`], for a record of a transactional batch of this producer. Its markers are told with
+    /// [`Coordinator::transaction_ended`].
+    pub fn load_in_transaction(
+        &mut self,
+        producer_id: i64,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), RecordError> {
+        let Record::Offset {
+            group,
+            topic,
+            partition,
+            value: Some(offset),
+        } = records::decode(key, value)?
+        else {
+            // Nothing else is written in transactions.
+            return Ok(());
+        };
+        let entry = self.groups.entry(group.clone());
+        let known = entry.or_insert_with(|| Group::new(group.clone(), 0));
+        known
+            .transactional
+            .put(producer_id, (topic, partition), offset);
+        self.in_transaction(producer_id, group);
         Ok(())
     }
 
@@ -299,6 +460,9 @@ impl Coordinator {
             self.with_group(&name, now_ms, |group, cx| {
                 for member in group.members.values_mut() {
                     member.seen(cx.now_ms);
+                }
+                if let Some(consumer) = &mut group.consumer {
+                    consumer.loaded(&group.name, &cx.options.consumer, cx.now_ms);
                 }
             });
         }
@@ -327,6 +491,7 @@ impl Coordinator {
             let mut cx = Context {
                 out: &mut self.out,
                 options: &self.options,
+                topics: &self.topics,
                 now_ms,
             };
             return refuse_join(token, error, request.member_id, &mut cx);
@@ -336,6 +501,33 @@ impl Coordinator {
             .or_insert_with(|| Group::new(name.clone(), now_ms));
         self.with_group(&name, now_ms, |group, cx| {
             group.join(token, request, unique, cx)
+        });
+    }
+
+    fn consumer_heartbeat(
+        &mut self,
+        token: Token,
+        beat: ConsumerHeartbeat,
+        unique: &str,
+        now_ms: i64,
+    ) {
+        let name = beat.group.clone();
+        let checked = check_fields(&beat, &self.options.consumer).and_then(|()| {
+            match beat.epoch != 0 && !self.groups.contains_key(&name) {
+                true => Err(no_group(&name)),
+                false => Ok(()),
+            }
+        });
+        if let Err(refusal) = checked {
+            self.out
+                .reply(token, Reply::ConsumerHeartbeat(Err(refusal)));
+            return;
+        }
+        self.groups
+            .entry(name.clone())
+            .or_insert_with(|| Group::new(name.clone(), now_ms));
+        self.with_group(&name, now_ms, |group, cx| {
+            group.consumer_heartbeat(token, beat, unique, cx);
         });
     }
 
@@ -351,15 +543,18 @@ impl Coordinator {
     fn leave(&mut self, token: Token, group: &str, members: Vec<LeavingMember>, now_ms: i64) {
         let left = self.with_group(group, now_ms, |group, cx| {
             if group.deleting {
-                return Err(GroupError::CoordinatorNotAvailable);
+                return Some(Err(GroupError::CoordinatorNotAvailable));
             }
-            Ok(members
-                .into_iter()
-                .map(|member| group.leave(member, cx))
-                .collect())
+            if group.consumer.is_some() {
+                group.leave_consumer_members(token, members, cx);
+                return None;
+            }
+            let left = members.into_iter();
+            Some(Ok(left.map(|member| group.leave(member, cx)).collect()))
         });
-        let reply = left.unwrap_or(Err(GroupError::UnknownMemberId));
-        self.out.reply(token, Reply::Leave(reply));
+        if let Some(reply) = left.unwrap_or(Some(Err(GroupError::UnknownMemberId))) {
+            self.out.reply(token, Reply::Leave(reply));
+        }
     }
 
     fn commit(
@@ -393,6 +588,47 @@ impl Coordinator {
         });
     }
 
+    fn commit_in_transaction(
+        &mut self,
+        token: Token,
+        name: String,
+        by: &Committer<'_>,
+        producer: (i64, i16),
+        offsets: Vec<(String, i32, OffsetAndMetadata)>,
+        now_ms: i64,
+    ) {
+        let checked = match self.groups.get(&name) {
+            _ if name.is_empty() || name.len() > i16::MAX as usize => {
+                Err(GroupError::InvalidGroupId)
+            }
+            Some(group) => group.check_transactional_commit(by),
+            None if by.generation < 0 => Ok(()),
+            None => Err(GroupError::IllegalGeneration),
+        };
+        if let Err(error) = checked {
+            let refused = offsets
+                .into_iter()
+                .map(|(topic, p, _)| (topic, p, Err(error)));
+            self.out
+                .reply(token, Reply::CommitOffsets(refused.collect()));
+            return;
+        }
+        self.groups
+            .entry(name.clone())
+            .or_insert_with(|| Group::new(name.clone(), now_ms));
+        self.with_group(&name, now_ms, |group, cx| {
+            group.commit_in_transaction(token, producer, offsets, cx);
+        });
+    }
+
+    /// The group has an offset pending of this producer.
+    fn in_transaction(&mut self, producer_id: i64, group: String) {
+        self.transactions
+            .entry(producer_id)
+            .or_default()
+            .insert(group);
+    }
+
     fn delete_groups(&mut self, token: Token, names: Vec<String>) {
         let mut records = Vec::new();
         let mut results: Vec<(String, Result<(), GroupError>)> = Vec::new();
@@ -401,7 +637,7 @@ impl Coordinator {
                 None => Err(GroupError::GroupIdNotFound),
                 // Also one that is named twice in the request.
                 Some(group) if group.deleting => Err(GroupError::GroupIdNotFound),
-                Some(group) if group.phase != Phase::Empty => Err(GroupError::NonEmptyGroup),
+                Some(group) if !group.is_empty() => Err(GroupError::NonEmptyGroup),
                 Some(group) => {
                     group.deleting = true;
                     records.extend(group.tombstones());
@@ -473,7 +709,7 @@ impl Coordinator {
                 group.deleting = false;
             }
             for key in offsets.iter().filter(|_| ok) {
-                group.offsets.remove(key);
+                group.forget_offset(key);
             }
         });
     }
@@ -496,6 +732,7 @@ impl Coordinator {
         let mut cx = Context {
             out: &mut self.out,
             options: &self.options,
+            topics: &self.topics,
             now_ms,
         };
         let result = work(group, &mut cx);
@@ -577,6 +814,13 @@ fn check_join_fields(request: &JoinRequest, options: &GroupOptions) -> Result<()
     }
 }
 
+fn no_group(name: &str) -> BeatRefusal {
+    BeatRefusal {
+        error: GroupError::GroupIdNotFound,
+        message: format!("Group {name} not found."),
+    }
+}
+
 /// The reply that refuses a request as a whole.
 fn refusal(request: Request, error: GroupError) -> Reply {
     match request {
@@ -587,7 +831,7 @@ fn refusal(request: Request, error: GroupError) -> Reply {
         Request::Sync(_) => Reply::Sync(Err(error)),
         Request::Heartbeat { .. } => Reply::Heartbeat(Err(error)),
         Request::Leave { .. } => Reply::Leave(Err(error)),
-        Request::CommitOffsets { offsets, .. } => {
+        Request::CommitOffsets { offsets, .. } | Request::CommitInTransaction { offsets, .. } => {
             let refused = offsets
                 .into_iter()
                 .map(|(topic, p, _)| (topic, p, Err(error)));
@@ -596,6 +840,8 @@ fn refusal(request: Request, error: GroupError) -> Reply {
         Request::FetchOffsets { .. } => Reply::FetchOffsets(Err(error)),
         Request::DeleteOffsets { .. } => Reply::DeleteOffsets(Err(error)),
         Request::Describe { .. } => Reply::Describe(Err(error)),
+        Request::ConsumerHeartbeat(_) => Reply::ConsumerHeartbeat(Err(error.into())),
+        Request::DescribeConsumer { .. } => Reply::DescribeConsumer(Err(error.into())),
         Request::List { .. } => Reply::List(Err(error)),
         Request::DeleteGroups { groups } => Reply::DeleteGroups(
             groups

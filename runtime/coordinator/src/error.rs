@@ -35,6 +35,20 @@ pub enum GroupError {
     FencedInstanceId,
     #[error("the group is subscribed to the topic")]
     SubscribedToTopic,
+    #[error("an offset of an open transaction is in the way; the request may be retried")]
+    UnstableOffsetCommit,
+    #[error("members of consumer groups must use a newer version of this request")]
+    UnsupportedVersion,
+    #[error("the member's epoch is not its current one; it must abandon its partitions and rejoin")]
+    FencedMemberEpoch,
+    #[error("the instance id is in use; its member must leave first")]
+    UnreleasedInstanceId,
+    #[error("the assignor is not supported")]
+    UnsupportedAssignor,
+    #[error("the member's epoch is not its current one")]
+    StaleMemberEpoch,
+    #[error("the regular expression is not valid")]
+    InvalidRegularExpression,
 }
 
 impl GroupError {
@@ -50,6 +64,7 @@ impl GroupError {
             GroupError::UnknownMemberId => 25,
             GroupError::InvalidSessionTimeout => 26,
             GroupError::RebalanceInProgress => 27,
+            GroupError::UnsupportedVersion => 35,
             GroupError::InvalidRequest => 42,
             GroupError::NonEmptyGroup => 68,
             GroupError::GroupIdNotFound => 69,
@@ -57,6 +72,12 @@ impl GroupError {
             GroupError::GroupMaxSizeReached => 81,
             GroupError::FencedInstanceId => 82,
             GroupError::SubscribedToTopic => 86,
+            GroupError::UnstableOffsetCommit => 88,
+            GroupError::FencedMemberEpoch => 110,
+            GroupError::UnreleasedInstanceId => 111,
+            GroupError::UnsupportedAssignor => 112,
+            GroupError::StaleMemberEpoch => 113,
+            GroupError::InvalidRegularExpression => 128,
         }
     }
 }

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use crate::consumer::{ConsumerGroup, LogState};
 use crate::error::GroupError;
 use crate::members::Member;
 use crate::records::{self, MemberRecord};
 use crate::request::{AppendId, GroupState, Joined, JoinedMember, OffsetAndMetadata, Synced};
+use crate::transactional::TransactionalOffsets;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
@@ -28,12 +30,17 @@ pub(crate) struct Group {
     /// The leader's assignment while its record is being appended.
     pub(crate) assigning: Option<(AppendId, BTreeMap<String, Bytes>)>,
     pub(crate) offsets: BTreeMap<(String, i32), OffsetAndMetadata>,
+    /// Offsets of open transactions.
+    pub(crate) transactional: TransactionalOffsets,
     /// Commits being appended, with how many per partition, so that a deletion covers them too.
     pub(crate) committing: BTreeMap<(String, i32), u32>,
     /// A deletion is being appended.
     pub(crate) deleting: bool,
     /// When the state last changed.
     pub(crate) state_ms: i64,
+    /// Set: the coordinator assigns (KIP-848), and of the fields above only name and offsets mean something.
+    pub(crate) consumer: Option<Box<ConsumerGroup>>,
+    pub(crate) log: LogState,
 }
 
 /// The states of a group; `Dead` is not one of them, since a dead group is gone.
@@ -73,13 +80,19 @@ impl Group {
             sync_deadline_ms: None,
             assigning: None,
             offsets: BTreeMap::new(),
+            transactional: TransactionalOffsets::default(),
             committing: BTreeMap::new(),
             deleting: false,
             state_ms: now_ms,
+            consumer: None,
+            log: LogState::default(),
         }
     }
 
     pub(crate) fn state(&self) -> GroupState {
+        if let Some(consumer) = self.consumer.as_ref().filter(|_| !self.deleting) {
+            return consumer.state();
+        }
         match self.phase {
             _ if self.deleting => GroupState::Dead,
             Phase::Empty => GroupState::Empty,
@@ -89,13 +102,24 @@ impl Group {
         }
     }
 
+    /// Whether it has no members.
+    pub(crate) fn is_empty(&self) -> bool {
+        match &self.consumer {
+            Some(consumer) => consumer.members.is_empty(),
+            None => self.phase == Phase::Empty,
+        }
+    }
+
     /// Nothing would be lost if the group were forgotten.
     pub(crate) fn is_vacant(&self) -> bool {
         self.phase == Phase::Empty
+            && self.consumer.is_none()
+            && !self.has_doomed()
             && self.generation == 0
             && self.members.is_empty()
             && self.invited.is_empty()
             && self.offsets.is_empty()
+            && self.transactional.is_empty()
             && self.committing.is_empty()
             && !self.deleting
     }
@@ -257,6 +281,9 @@ impl Group {
 
     /// When the group next needs a tick.
     pub(crate) fn deadline_ms(&self) -> Option<i64> {
+        if let Some(consumer) = &self.consumer {
+            return consumer.deadline_ms();
+        }
         let members = self.members.values().filter_map(Member::expires_ms);
         let preparing = match self.phase {
             Phase::Preparing { deadline_ms, .. } => Some(deadline_ms),

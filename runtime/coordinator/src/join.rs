@@ -15,6 +15,12 @@ impl Group {
         unique: &str,
         cx: &mut Context<'_>,
     ) {
+        if self.consumer.is_some() && !self.deleting {
+            if !self.is_empty() {
+                return self.join_consumer(token, request, unique, cx);
+            }
+            self.end_empty_consumer(cx);
+        }
         let member_id = request.member_id.clone();
         if let Err(error) = self.check_join(&request, cx) {
             return refuse_join(token, error, member_id, cx);
@@ -200,10 +206,9 @@ impl Group {
             None => {}
         }
         let (key, value) = self.record(None);
-        cx.out.append(
-            vec![(key, Some(value))],
-            Pending::Replacement { token, joined },
-        );
+        let records = self.doomed().chain([(key, Some(value))]).collect();
+        cx.out
+            .append(records, Pending::Replacement { token, joined });
     }
 }
 

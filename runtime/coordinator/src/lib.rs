@@ -2,8 +2,8 @@
 //!
 //! A [`Coordinator`] holds all groups of one `__consumer_offsets` partition and speaks Kafka's classic
 //! group protocol (KIP-62 timeouts, KIP-134 initial delay, KIP-345 static members, KIP-394 known
-//! member ids, KIP-559 protocol checks, KIP-814 skipped assignments). The host hands in requests and
-//! the time; what comes back are [`Effect`]s: replies to requests, possibly of others and much
+//! member ids, KIP-559 protocol checks, KIP-814 skipped assignments), and the one in which the
+//! coordinator assigns (KIP-848, in [`consumer`]). The host hands in requests, topics and the time; what comes back are [`Effect`]s: replies to requests, possibly of others and much
 //! later, and records to append.
 //!
 //! Promises:
@@ -17,10 +17,15 @@
 //! the records lie in the log.
 //!
 //! Deliberately absent: clocks, randomness (member ids get their unique part from the host), the
-//! wire, transactions' pending offsets, and KIP-848 groups.
+//! wire, and KIP-848 groups.
+//!
+//! Offsets may be committed in a transaction (KIP-98, KIP-447): they are appended under the producer's id and seen when
+//! the host tells of the transaction's marker with [`Coordinator::transaction_ended`], in the order of the log.
+//! The transactions themselves are coordinated in [`transaction`].
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
+mod consumer;
 mod coordinator;
 mod error;
 mod group;
@@ -34,14 +39,22 @@ pub mod records;
 mod request;
 mod subscription;
 mod sync;
+pub mod transaction;
+mod transactional;
 
+pub use consumer::{
+    Assignor, BeatRefusal, Beaten, ConsumerHeartbeat, DescribedConsumerGroup,
+    DescribedConsumerMember, NamedPartitions, Partitions, TopicId, Topics,
+};
 pub use coordinator::Coordinator;
 pub use error::GroupError;
 pub use request::{
-    AppendId, DeletedOffset, DescribedGroup, DescribedMember, Effect, GroupOptions, GroupState,
-    JoinRefusal, JoinRequest, Joined, JoinedMember, LeavingMember, LeftMember, ListedGroup,
-    OffsetAndMetadata, Reply, Request, SyncRequest, Synced, Token, TopicOffsets,
+    AppendId, ConsumerOptions, ConsumerTimeouts, DeletedOffset, DescribedGroup, DescribedMember,
+    Effect, FoundOffset, GroupOptions, GroupState, JoinRefusal, JoinRequest, Joined, JoinedMember,
+    LeavingMember, LeftMember, ListedGroup, MigrationPolicy, OffsetAndMetadata, Reply, Request,
+    SyncRequest, Synced, Token, TopicOffsets,
 };
+pub use transaction::TransactionError;
 
 /// The partition of `__consumer_offsets` that holds a group: Java's `hashCode` of the name, made
 /// positive, modulo the number of partitions.

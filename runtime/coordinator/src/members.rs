@@ -93,7 +93,7 @@ pub(crate) fn make_member_id(instance: Option<&str>, client_id: &str, unique: &s
     )
 }
 
-fn clip(mut name: String) -> String {
+pub(crate) fn clip(mut name: String) -> String {
     if name.len() > MAX_NAME_LEN {
         let end = (0..=MAX_NAME_LEN)
             .rev()

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
+use crate::consumer::LogRecord;
 use crate::error::GroupError;
 use crate::group::{Group, Phase};
 use crate::outbox::{Commit, Context, Pending};
@@ -16,6 +17,8 @@ pub(crate) struct Committer<'a> {
     pub(crate) member: &'a str,
     pub(crate) instance: Option<&'a str>,
     pub(crate) generation: i32,
+    /// The generation may be a member epoch (KIP-848).
+    pub(crate) knows_epochs: bool,
 }
 
 impl Group {
@@ -23,6 +26,9 @@ impl Group {
     pub(crate) fn check_commit(&self, by: &Committer<'_>) -> Result<(), GroupError> {
         if self.deleting {
             return Err(GroupError::CoordinatorNotAvailable);
+        }
+        if let Some(consumer) = &self.consumer {
+            return consumer.check_commit(by);
         }
         // Without a generation the group is only a name for stored offsets; that is fine as long as
         // nobody uses it as a group.
@@ -77,28 +83,44 @@ impl Group {
         for (topic, partition, entry) in entries {
             let Ok(offset) = entry else { continue };
             let key = (topic.clone(), *partition);
-            if let Some(count) = self.committing.get_mut(&key) {
-                *count -= 1;
-                if *count == 0 {
-                    self.committing.remove(&key);
-                }
-            }
+            self.committed(&key);
             if stored {
+                self.transactional.overtake(&key);
                 self.offsets.insert(key, offset.clone());
+            }
+        }
+    }
+
+    /// One append fewer holds an offset of this partition.
+    pub(crate) fn committed(&mut self, key: &(String, i32)) {
+        if let Some(count) = self.committing.get_mut(key) {
+            *count -= 1;
+            if *count == 0 {
+                self.committing.remove(key);
             }
         }
     }
 
     /// Tombstones for everything the log may hold of this group.
     pub(crate) fn tombstones(&self) -> Vec<(Bytes, Option<Bytes>)> {
-        let keys: BTreeSet<_> = self.offsets.keys().chain(self.committing.keys()).collect();
+        let mut keys: BTreeSet<_> = self.offsets.keys().chain(self.committing.keys()).collect();
+        keys.extend(self.transactional.keys());
         let offsets = keys
             .into_iter()
             .map(|(topic, partition)| offset_key(&self.name, topic, *partition));
         offsets
-            .chain([group_key(&self.name)])
             .map(|key| (key, None))
+            .chain(self.own_tombstones())
             .collect()
+    }
+
+    /// Tombstones for everything but offsets.
+    fn own_tombstones(&self) -> Vec<LogRecord> {
+        let own = match &self.consumer {
+            Some(consumer) => consumer.tombstones(&self.name),
+            None => vec![(group_key(&self.name), None)],
+        };
+        self.doomed().chain(own).collect()
     }
 
     /// Forgets some offsets for whoever asked. With members, only of topics that none of them consumes: a deleted offset
@@ -113,6 +135,7 @@ impl Group {
             return Err(GroupError::GroupIdNotFound);
         }
         let subscribed = match self.phase {
+            _ if self.consumer.is_some() => self.subscribed_by_consumer(),
             Phase::Empty => BTreeSet::new(),
             _ if self.protocol_type.as_deref() != Some(CONSUMER) => {
                 return Err(GroupError::NonEmptyGroup);
@@ -129,7 +152,9 @@ impl Group {
         let partitions: Vec<DeletedOffset> = partitions.into_iter().map(judge).collect();
         let known = |topic: &str, partition: i32| {
             let key = (topic.to_owned(), partition);
-            self.offsets.contains_key(&key) || self.committing.contains_key(&key)
+            self.offsets.contains_key(&key)
+                || self.committing.contains_key(&key)
+                || self.transactional.contains(&key)
         };
         let records: Vec<_> = partitions
             .iter()
@@ -152,13 +177,24 @@ impl Group {
         Ok(())
     }
 
+    fn subscribed_by_consumer(&self) -> BTreeSet<&str> {
+        let consumer = self.consumer.as_ref();
+        consumer.map(|group| group.subscribed()).unwrap_or_default()
+    }
+
     /// The tombstones are in the log, or they are not.
     pub(crate) fn offsets_deleted(&mut self, partitions: &[DeletedOffset], stored: bool) {
         for (topic, partition, result) in partitions {
             if stored && result.is_ok() {
-                self.offsets.remove(&(topic.clone(), *partition));
+                self.forget_offset(&(topic.clone(), *partition));
             }
         }
+    }
+
+    /// A tombstone is in the log.
+    pub(crate) fn forget_offset(&mut self, key: &(String, i32)) {
+        self.offsets.remove(key);
+        self.transactional.remove(key);
     }
 
     /// Offsets that nobody has used for the retention time, by Kafka's rule: counted from when the
@@ -168,10 +204,14 @@ impl Group {
             return Vec::new();
         }
         let over = |since_ms: i64| now_ms.saturating_sub(since_ms) >= retention_ms;
+        // A consumer group's count from each commit, and those of topics that nobody subscribes to go at any time.
         let never_joined = self.protocol_type.is_none();
+        let subscribed = self.subscribed_by_consumer();
         self.offsets
             .iter()
+            .filter(|((topic, _), _)| !subscribed.contains(topic.as_str()))
             .filter(|(key, _)| !self.committing.contains_key(*key))
+            .filter(|(key, _)| !self.transactional.contains(key))
             .filter(|(_, offset)| match offset.expire_timestamp {
                 Some(expires_ms) => now_ms >= expires_ms,
                 None if never_joined => over(offset.commit_timestamp),
@@ -193,7 +233,7 @@ impl Group {
             .map(|(topic, partition)| (offset_key(&self.name, topic, *partition), None))
             .collect();
         if whole_group {
-            records.push((group_key(&self.name), None));
+            records.extend(self.own_tombstones());
         }
         let group = self.name.clone();
         cx.out.append(
@@ -223,7 +263,7 @@ pub(crate) fn answers(
         .collect()
 }
 
-fn check_offset(
+pub(crate) fn check_offset(
     topic: &str,
     offset: OffsetAndMetadata,
     metadata_max: usize,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use crate::consumer::Topics;
 use crate::error::GroupError;
 use crate::request::{
     AppendId, DeletedOffset, Effect, GroupOptions, Joined, OffsetAndMetadata, Reply, Token,
@@ -21,6 +22,13 @@ pub(crate) enum Pending {
         group: String,
         offsets: Vec<Commit>,
     },
+    /// Offsets of a transaction.
+    TransactionalCommit {
+        token: Token,
+        group: String,
+        producer_id: i64,
+        offsets: Vec<Commit>,
+    },
     Delete {
         token: Token,
         groups: Vec<(String, Result<(), GroupError>)>,
@@ -35,6 +43,12 @@ pub(crate) enum Pending {
         group: String,
         offsets: Vec<(String, i32)>,
         whole_group: bool,
+    },
+    /// Records of a consumer group, what is told once they are stored, and the keys that they delete.
+    Consumer {
+        group: String,
+        replies: Vec<(Token, Reply)>,
+        tombstones: Vec<Bytes>,
     },
     /// Nothing waits; a loss is made good by the group's next record.
     Nothing,
@@ -80,6 +94,40 @@ impl Outbox {
         id
     }
 
+    pub(crate) fn append_in_transaction(
+        &mut self,
+        (producer_id, producer_epoch): (i64, i16),
+        records: Vec<(Bytes, Option<Bytes>)>,
+        pending: Pending,
+    ) {
+        let id = self.next_append;
+        self.next_append += 1;
+        self.appends.insert(id, pending);
+        self.effects.push(Effect::AppendInTransaction {
+            id,
+            producer_id,
+            producer_epoch,
+            records,
+        });
+    }
+
+    /// The name that the next append will have.
+    pub(crate) fn next_append(&self) -> AppendId {
+        self.next_append
+    }
+
+    pub(crate) fn is_pending(&self, id: AppendId) -> bool {
+        self.appends.contains_key(&id)
+    }
+
+    /// Holds an answer back until an append of a consumer group is stored.
+    pub(crate) fn attach(&mut self, id: AppendId, token: Token, reply: Reply) {
+        match self.appends.get_mut(&id) {
+            Some(Pending::Consumer { replies, .. }) => replies.push((token, reply)),
+            _ => self.reply(token, reply),
+        }
+    }
+
     pub(crate) fn take_pending(&mut self, id: AppendId) -> Option<Pending> {
         self.appends.remove(&id)
     }
@@ -93,5 +141,6 @@ impl Outbox {
 pub(crate) struct Context<'a> {
     pub(crate) out: &'a mut Outbox,
     pub(crate) options: &'a GroupOptions,
+    pub(crate) topics: &'a Topics,
     pub(crate) now_ms: i64,
 }

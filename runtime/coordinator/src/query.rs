@@ -1,9 +1,11 @@
 //! What can be asked of groups without changing them.
 
+use crate::error::GroupError;
 use crate::group::{Group, Phase};
-use crate::request::{DescribedGroup, DescribedMember, ListedGroup, TopicOffsets};
+use crate::request::{DescribedGroup, DescribedMember, FoundOffset, ListedGroup, TopicOffsets};
+use crate::subscription::CONSUMER;
 
-const GROUP_TYPE: &str = "classic";
+const CLASSIC: &str = "classic";
 
 impl Group {
     pub(crate) fn describe(&self) -> DescribedGroup {
@@ -43,18 +45,24 @@ impl Group {
                     .iter()
                     .any(|wanted| wanted.eq_ignore_ascii_case(name))
         };
-        (passes(states, state.as_str()) && passes(types, GROUP_TYPE)).then(|| ListedGroup {
+        // Both are called "consumer": the type of the group, and what its members are.
+        let (group_type, protocol_type) = match self.consumer {
+            Some(_) => (CONSUMER, Some(CONSUMER.to_owned())),
+            None => (CLASSIC, self.protocol_type.clone()),
+        };
+        (passes(states, state.as_str()) && passes(types, group_type)).then(|| ListedGroup {
             group: self.name.clone(),
-            protocol_type: self.protocol_type.clone().unwrap_or_default(),
+            protocol_type: protocol_type.unwrap_or_default(),
             state,
-            group_type: GROUP_TYPE,
+            group_type,
         })
     }
 
-    pub(crate) fn all_offsets(&self) -> TopicOffsets {
+    pub(crate) fn all_offsets(&self, require_stable: bool) -> TopicOffsets {
         let mut topics: TopicOffsets = Vec::new();
-        for ((topic, partition), offset) in &self.offsets {
-            let entry = (*partition, Some(offset.clone()));
+        for key in self.offsets.keys() {
+            let (topic, partition) = key;
+            let entry = (*partition, self.offset(key, require_stable));
             match topics.last_mut() {
                 Some((last, partitions)) if last == topic => partitions.push(entry),
                 _ => topics.push((topic.clone(), vec![entry])),
@@ -62,12 +70,24 @@ impl Group {
         }
         topics
     }
+
+    fn offset(&self, key: &(String, i32), require_stable: bool) -> FoundOffset {
+        match require_stable && self.transactional.contains(key) {
+            true => Err(GroupError::UnstableOffsetCommit),
+            false => Ok(self.offsets.get(key).cloned()),
+        }
+    }
 }
 
 /// The asked offsets of a group that may not be there, in the order asked.
-pub(crate) fn asked_offsets(group: Option<&Group>, asked: Vec<(String, Vec<i32>)>) -> TopicOffsets {
-    let find = |topic: &str, partition: i32| {
-        group.and_then(|group| group.offsets.get(&(topic.to_owned(), partition)).cloned())
+pub(crate) fn asked_offsets(
+    group: Option<&Group>,
+    asked: Vec<(String, Vec<i32>)>,
+    require_stable: bool,
+) -> TopicOffsets {
+    let find = |topic: &str, partition: i32| match group {
+        Some(group) => group.offset(&(topic.to_owned(), partition), require_stable),
+        None => Ok(None),
     };
     asked
         .into_iter()

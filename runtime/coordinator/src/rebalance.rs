@@ -75,7 +75,8 @@ impl Group {
         self.protocol = None;
         self.leader = None;
         let (key, value) = self.record(None);
-        cx.out.append(vec![(key, Some(value))], Pending::Nothing);
+        let records = self.doomed().chain([(key, Some(value))]).collect();
+        cx.out.append(records, Pending::Nothing);
     }
 
     fn begin_generation(&mut self, cx: &mut Context<'_>) {
@@ -175,6 +176,9 @@ impl Group {
 
     /// Does what is due at `cx.now_ms`.
     pub(crate) fn expire(&mut self, cx: &mut Context<'_>) {
+        if self.consumer.is_some() {
+            return self.expire_consumer(cx);
+        }
         self.invited.retain(|_, lapses_ms| *lapses_ms > cx.now_ms);
         let silent: Vec<String> = self
             .members

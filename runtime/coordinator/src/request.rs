@@ -1,7 +1,10 @@
 //! What the host asks, what it is told, and what it must do.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
+use crate::consumer::{Assignor, BeatRefusal, Beaten, ConsumerHeartbeat, DescribedConsumerGroup};
 use crate::error::GroupError;
 
 /// The host's handle of one waiting request; unique among those that wait.
@@ -22,6 +25,85 @@ pub struct GroupOptions {
     pub max_group_size: usize,
     /// How long the offsets of a group without members are kept, in milliseconds.
     pub offsets_retention_ms: i64,
+    pub consumer: ConsumerOptions,
+}
+
+/// What concerns consumer groups (KIP-848): `group.consumer.*`.
+#[derive(Clone, Debug)]
+pub struct ConsumerOptions {
+    pub timeouts: ConsumerTimeouts,
+    /// Of groups that have their own (resource type GROUP of the config APIs).
+    pub timeouts_of: BTreeMap<String, ConsumerTimeouts>,
+    pub max_size: usize,
+    /// The first is used where members ask for none.
+    pub assignors: Vec<Assignor>,
+    pub migration: MigrationPolicy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsumerTimeouts {
+    pub session_timeout_ms: i32,
+    pub heartbeat_interval_ms: i32,
+}
+
+/// Whether groups change their kind while they have members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MigrationPolicy {
+    Bidirectional,
+    Upgrade,
+    Downgrade,
+    Disabled,
+}
+
+impl MigrationPolicy {
+    /// As `group.consumer.migration.policy` names it.
+    pub fn by_name(name: &str) -> Option<MigrationPolicy> {
+        match name.to_ascii_lowercase().as_str() {
+            "bidirectional" => Some(MigrationPolicy::Bidirectional),
+            "upgrade" => Some(MigrationPolicy::Upgrade),
+            "downgrade" => Some(MigrationPolicy::Downgrade),
+            "disabled" => Some(MigrationPolicy::Disabled),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn allows_upgrade(self) -> bool {
+        matches!(
+            self,
+            MigrationPolicy::Bidirectional | MigrationPolicy::Upgrade
+        )
+    }
+
+    pub(crate) fn allows_downgrade(self) -> bool {
+        matches!(
+            self,
+            MigrationPolicy::Bidirectional | MigrationPolicy::Downgrade
+        )
+    }
+}
+
+impl ConsumerOptions {
+    pub(crate) fn timeouts(&self, group: &str) -> ConsumerTimeouts {
+        self.timeouts_of
+            .get(group)
+            .copied()
+            .unwrap_or(self.timeouts)
+    }
+}
+
+impl Default for ConsumerOptions {
+    fn default() -> ConsumerOptions {
+        ConsumerOptions {
+            timeouts: ConsumerTimeouts {
+                session_timeout_ms: 45_000,
+                heartbeat_interval_ms: 5_000,
+            },
+            timeouts_of: BTreeMap::new(),
+            max_size: i32::MAX as usize,
+            assignors: vec![Assignor::Uniform, Assignor::Range],
+            migration: MigrationPolicy::Bidirectional,
+        }
+    }
 }
 
 impl Default for GroupOptions {
@@ -33,6 +115,7 @@ impl Default for GroupOptions {
             offset_metadata_max: 4096,
             max_group_size: i32::MAX as usize,
             offsets_retention_ms: 7 * 24 * 3_600_000,
+            consumer: ConsumerOptions::default(),
         }
     }
 }
@@ -57,14 +140,36 @@ pub enum Request {
         generation: i32,
         member_id: String,
         group_instance_id: Option<String>,
+        /// Version 9 and above: the generation may be a member epoch (KIP-848).
+        knows_epochs: bool,
+        offsets: Vec<(String, i32, OffsetAndMetadata)>,
+    },
+    /// As `CommitOffsets`, seen when the producer's transaction is committed. The caller has made sure that the group's
+    /// partition is in that transaction.
+    CommitInTransaction {
+        group: String,
+        producer_id: i64,
+        producer_epoch: i16,
+        generation: i32,
+        member_id: String,
+        group_instance_id: Option<String>,
         offsets: Vec<(String, i32, OffsetAndMetadata)>,
     },
     /// `None` asks for all offsets of the group.
     FetchOffsets {
         group: String,
+        /// Version 9 and above: the member of a consumer group that asks, and its epoch, else -1.
+        member_id: Option<String>,
+        member_epoch: i32,
         topics: Option<Vec<(String, Vec<i32>)>>,
+        /// Refuse those that an open transaction may still change (KIP-447).
+        require_stable: bool,
     },
+    ConsumerHeartbeat(ConsumerHeartbeat),
     Describe {
+        group: String,
+    },
+    DescribeConsumer {
         group: String,
     },
     /// Empty filters let everything through; names compare without case.
@@ -143,6 +248,13 @@ pub enum Effect {
         id: AppendId,
         records: Vec<(Bytes, Option<Bytes>)>,
     },
+    /// The same in a transactional batch of this producer.
+    AppendInTransaction {
+        id: AppendId,
+        producer_id: i64,
+        producer_epoch: i16,
+        records: Vec<(Bytes, Option<Bytes>)>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -154,10 +266,12 @@ pub enum Reply {
     Leave(Result<Vec<LeftMember>, GroupError>),
     /// One entry per entry of the request, in its order.
     CommitOffsets(Vec<(String, i32, Result<(), GroupError>)>),
-    /// `None`: nothing is committed there (offset -1 on the wire).
+    /// `None`: nothing is committed there (offset -1 on the wire). An inner error is one partition's.
     FetchOffsets(Result<TopicOffsets, GroupError>),
     /// `GroupIdNotFound` is state `Dead` without an error before version 6.
     Describe(Result<DescribedGroup, GroupError>),
+    ConsumerHeartbeat(Result<Beaten, BeatRefusal>),
+    DescribeConsumer(Result<DescribedConsumerGroup, BeatRefusal>),
     List(Result<Vec<ListedGroup>, GroupError>),
     DeleteGroups(Vec<(String, Result<(), GroupError>)>),
     /// One entry per partition of the request, in its order; the outer error is the whole request's.
@@ -167,8 +281,11 @@ pub enum Reply {
 /// A partition whose offset was to be forgotten, and whether it is.
 pub type DeletedOffset = (String, i32, Result<(), GroupError>);
 
-/// Offsets by topic, then partition; `None` where nothing is committed.
-pub type TopicOffsets = Vec<(String, Vec<(i32, Option<OffsetAndMetadata>)>)>;
+/// Offsets by topic, then partition.
+pub type TopicOffsets = Vec<(String, Vec<(i32, FoundOffset)>)>;
+
+/// What is committed for a partition, if anything is.
+pub type FoundOffset = Result<Option<OffsetAndMetadata>, GroupError>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joined {
@@ -218,6 +335,10 @@ pub enum GroupState {
     CompletingRebalance,
     Stable,
     Dead,
+    /// Of consumer groups: the epoch has risen, the target has not followed yet.
+    Assigning,
+    /// Of consumer groups: members are on their way to the target.
+    Reconciling,
 }
 
 impl GroupState {
@@ -229,6 +350,8 @@ impl GroupState {
             GroupState::CompletingRebalance => "CompletingRebalance",
             GroupState::Stable => "Stable",
             GroupState::Dead => "Dead",
+            GroupState::Assigning => "Assigning",
+            GroupState::Reconciling => "Reconciling",
         }
     }
 }
@@ -260,6 +383,6 @@ pub struct ListedGroup {
     pub group: String,
     pub protocol_type: String,
     pub state: GroupState,
-    /// `classic`, the only type there is so far.
+    /// `classic` or `consumer`.
     pub group_type: &'static str,
 }

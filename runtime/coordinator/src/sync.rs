@@ -9,6 +9,9 @@ use crate::request::{AppendId, LeavingMember, LeftMember, Reply, SyncRequest, To
 
 impl Group {
     pub(crate) fn sync(&mut self, token: Token, request: SyncRequest, cx: &mut Context<'_>) {
+        if self.consumer.is_some() && !self.deleting {
+            return self.sync_consumer(token, request, cx);
+        }
         let id = request.member_id.clone();
         if let Err(error) = self.check_sync(&request) {
             cx.out.reply(token, Reply::Sync(Err(error)));
@@ -78,7 +81,8 @@ impl Group {
             group: self.name.clone(),
             generation: self.generation,
         };
-        let id = cx.out.append(vec![(key, Some(value))], pending);
+        let records = self.doomed().chain([(key, Some(value))]).collect();
+        let id = cx.out.append(records, pending);
         self.assigning = Some((id, given));
     }
 
@@ -128,6 +132,9 @@ impl Group {
         generation: i32,
         now_ms: i64,
     ) -> Result<(), GroupError> {
+        if let Some(consumer) = self.consumer.as_mut().filter(|_| !self.deleting) {
+            return consumer.classic_heartbeat(member, instance, generation, now_ms);
+        }
         self.check_current(member, instance, generation)?;
         self.seen(member, now_ms);
         match self.phase {

@@ -548,6 +548,7 @@ fn commits_are_checked_by_who_makes_them() {
         generation: 1,
         member_id: ids[0].clone(),
         group_instance_id: None,
+        knows_epochs: true,
         offsets: vec![("t".into(), 0, long), ("t".into(), 1, at(4))],
     };
     assert_eq!(commit_result(host.ask(both)), [Some(12), None]);
@@ -570,15 +571,18 @@ fn asked_offsets_come_in_the_order_asked() {
     ]);
     let Reply::FetchOffsets(Ok(found)) = host.ask(Request::FetchOffsets {
         group: "g".into(),
+        member_id: None,
+        member_epoch: -1,
         topics,
+        require_stable: true,
     }) else {
         panic!()
     };
     assert_eq!(
         found,
         [
-            ("u".to_owned(), vec![(1, None)]),
-            ("t".to_owned(), vec![(3, None), (0, Some(at(5)))])
+            ("u".to_owned(), vec![(1, Ok(None))]),
+            ("t".to_owned(), vec![(3, Ok(None)), (0, Ok(Some(at(5))))])
         ]
     );
 }

@@ -228,6 +228,7 @@ impl World {
                     generation,
                     member_id: c.member.clone(),
                     group_instance_id: World::instance(client).filter(|_| generation >= 0),
+                    knows_epochs: true,
                     offsets: vec![("t".into(), partition, at(self.next_offset))],
                 };
                 self.send(client, "commit", request);

@@ -10,10 +10,13 @@ use crate::config::{self, CHAINS, DEAD_LETTER_TOPIC, MAX_CONFIGS};
 use crate::image::{Broker, Image, Partition, Topic};
 use crate::placement::{check_assignments, check_count, place};
 use crate::plugins;
+use crate::quota;
 use crate::topic_name::validate_topic_name;
 
 /// Most listeners one broker may announce.
 const MAX_LISTENERS: usize = 32;
+/// Most brokers with dynamic configs of their own.
+const MAX_CONFIGURED_BROKERS: usize = 1_000;
 
 /// Gives the image after the command, or says why there is none. The image passed in is unchanged, so
 /// `validate_only` is an `apply` whose result is thrown away.
@@ -46,6 +49,10 @@ pub fn apply(image: &Image, command: &Command) -> Result<(Image, Outcome), Refus
         } => create_partitions(&mut next, name, *count, assignments),
         Command::SetTopicConfigs { name, set } => set_topic_configs(&mut next, name, set),
         Command::SetBrokerConfigs { set } => set_broker_configs(&mut next, set),
+        Command::SetOneBrokerConfigs { broker, set } => {
+            set_one_broker_configs(&mut next, *broker, set)
+        }
+        Command::SetQuotas { entity, set } => quota::set(&mut next, entity, set),
         Command::RegisterPlugin {
             name,
             version,
@@ -330,6 +337,37 @@ fn set_broker_configs(
     check_number(&configs)?;
     plugins::check_chains(image, &configs)?;
     image.broker_configs = configs;
+    Ok(Outcome::Done)
+}
+
+/// A broker that is not there yet may have configs already.
+fn set_one_broker_configs(
+    image: &mut Image,
+    broker: i32,
+    set: &BTreeMap<String, Option<String>>,
+) -> Result<Outcome, Refusal> {
+    if broker < 0 {
+        return Err(Refusal::InvalidRequest(format!(
+            "{broker} is not the id of a broker"
+        )));
+    }
+    let before = image.own_broker_configs.get(&broker);
+    let configs = laid_over(before.unwrap_or(&BTreeMap::new()), set);
+    check_names(set, config::validate_own_broker_config)?;
+    if before.map_or(configs.is_empty(), |before| *before == configs) {
+        return Ok(Outcome::Unchanged);
+    }
+    check_number(&configs)?;
+    if configs.is_empty() {
+        image.own_broker_configs.remove(&broker);
+        return Ok(Outcome::Done);
+    }
+    if before.is_none() && image.own_broker_configs.len() >= MAX_CONFIGURED_BROKERS {
+        return Err(Refusal::InvalidRequest(format!(
+            "at most {MAX_CONFIGURED_BROKERS} brokers can have configs of their own"
+        )));
+    }
+    image.own_broker_configs.insert(broker, configs);
     Ok(Outcome::Done)
 }
 

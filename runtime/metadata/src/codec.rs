@@ -7,8 +7,11 @@ use crate::command::Command;
 use crate::image::Image;
 
 const COMMAND_VERSION: u8 = 1;
-/// Since 2 with `previous_latest` and `plugin_signatures` at the end.
-const IMAGE_VERSION: u8 = 2;
+/// Since 2 with `previous_latest` and `plugin_signatures` at the end, since 3 with `quotas` and `own_broker_configs`.
+const IMAGE_VERSION: u8 = 3;
+/// By version that is still read, how many maps the image has more by now. Each came at the end, and an empty map is one
+/// zero byte.
+const ADDED_SINCE: [(u8, usize); 2] = [(1, 4), (2, 2)];
 
 /// Why stored metadata could not be read or made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,12 +44,21 @@ pub fn encode_image(image: &Image) -> Result<Vec<u8>, CodecError> {
 
 pub fn decode_image(bytes: &[u8]) -> Result<Image, CodecError> {
     let mut image: Image = match bytes.split_first() {
-        // Two empty maps at the end are all that version 2 has more, and an empty map is one zero byte.
-        Some((1, body)) => decode("image", 1, &[&[1], body, &[0, 0]].concat())?,
+        Some((version, body)) if added_since(*version) > 0 => {
+            let mut current = vec![IMAGE_VERSION];
+            current.extend_from_slice(body);
+            current.extend(std::iter::repeat_n(0, added_since(*version)));
+            decode("image", IMAGE_VERSION, &current)?
+        }
         _ => decode("image", IMAGE_VERSION, bytes)?,
     };
     image.rebuild_indexes();
     Ok(image)
+}
+
+fn added_since(version: u8) -> usize {
+    let row = ADDED_SINCE.iter().find(|(known, _)| *known == version);
+    row.map_or(0, |(_, added)| *added)
 }
 
 fn encode<T: Serialize>(what: &'static str, version: u8, value: &T) -> Result<Vec<u8>, CodecError> {

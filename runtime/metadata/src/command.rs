@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::image::{Listener, PluginSignature, Topic};
+use crate::quota::QuotaEntity;
 use crate::topic_name::InvalidTopicName;
 
 /// One entry of the metadata log.
@@ -97,6 +98,16 @@ pub enum Command {
         world: String,
         now_ms: i64,
         signature: PluginSignature,
+    },
+    /// Limits of one entity, by the names of their keys; `None` removes one (KIP-546).
+    SetQuotas {
+        entity: QuotaEntity,
+        set: BTreeMap<String, Option<f64>>,
+    },
+    /// Dynamic configs of one broker, stronger there than those of all (KIP-226).
+    SetOneBrokerConfigs {
+        broker: i32,
+        set: BTreeMap<String, Option<String>>,
     },
 }
 

@@ -8,6 +8,7 @@ use tidegate_record::PartitionId;
 
 use crate::binding::{ChainSpec, Pin, PluginRef};
 use crate::config;
+use crate::quota::QuotaRows;
 
 /// The cluster's state after some prefix of the command log.
 ///
@@ -33,6 +34,10 @@ pub struct Image {
     pub previous_latest: BTreeMap<String, String>,
     /// By plugin and version; a version without one is unsigned.
     pub plugin_signatures: BTreeMap<String, BTreeMap<String, PluginSignature>>,
+    /// Client quotas by entity; an entity without a limit is no row.
+    pub quotas: Arc<QuotaRows>,
+    /// Dynamic configs of single brokers, by id; a broker without any is no row.
+    pub own_broker_configs: BTreeMap<i32, BTreeMap<String, String>>,
     /// Names by topic id: derived, rebuilt when an image is decoded.
     #[serde(skip)]
     pub(crate) names_by_id: Arc<BTreeMap<[u8; 16], String>>,
@@ -161,6 +166,20 @@ impl Image {
 
     pub fn plugin_signature(&self, name: &str, version: &str) -> Option<&PluginSignature> {
         self.plugin_signatures.get(name)?.get(version)
+    }
+
+    /// The broker configs that topics of a broker follow: its file, with what was set while it runs laid over it.
+    pub fn broker_defaults(
+        &self,
+        broker: i32,
+        file: &BTreeMap<String, String>,
+    ) -> BTreeMap<String, String> {
+        let mut all = file.clone();
+        let own = self.own_broker_configs.get(&broker).into_iter().flatten();
+        for (name, value) in self.broker_configs.iter().chain(own) {
+            all.insert(name.clone(), value.clone());
+        }
+        all
     }
 
     /// Finds what a reference names now: the pinned version or digest, else the latest.

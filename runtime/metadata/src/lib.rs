@@ -20,6 +20,7 @@ pub mod config;
 mod image;
 mod placement;
 mod plugins;
+pub mod quota;
 mod topic_name;
 
 pub use apply::apply;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use tidegate_metadata::quota::{QuotaEntity, QuotaName};
 use tidegate_metadata::{
     BrokerSpec, CodecError, Command, Image, Listener, Outcome, PluginSignature, Refusal, apply,
     decode_command, decode_image, encode_command, encode_image,
@@ -468,6 +469,10 @@ fn an_image_of_version_1_is_read() {
     assert_eq!((image.next_partition_id, image.next_producer_id), (3, 2));
     assert!(image.previous_latest.is_empty());
     assert!(image.plugin_signatures.is_empty());
+    assert!(image.quotas.is_empty() && image.own_broker_configs.is_empty());
+    // Version 2 has two maps more.
+    let second = [&[2], &bytes[1..], &[0, 0]].concat();
+    assert_eq!(decode_image(&second).as_ref(), Ok(&image));
 }
 
 fn hex(text: &str) -> Vec<u8> {
@@ -530,6 +535,38 @@ fn broker_wide_configs_take_dynamic_names_only() {
     assert!(
         run(&mut image, set("tidegate.produce.chain", "m")).is_err(),
         "not uploaded"
+    );
+}
+
+#[test]
+fn one_brokers_configs_are_laid_over_those_of_all() {
+    let mut image = one_broker();
+    let all = |name: &str, value: &str| Command::SetBrokerConfigs {
+        set: [(name.to_owned(), Some(value.to_owned()))].into(),
+    };
+    let one = |name: &str, value: Option<&str>| Command::SetOneBrokerConfigs {
+        broker: 1,
+        set: [(name.to_owned(), value.map(str::to_owned))].into(),
+    };
+    run(&mut image, all("log.retention.ms", "1000")).unwrap();
+    run(&mut image, one("log.retention.ms", Some("2000"))).unwrap();
+    let file = map(&[("log.retention.ms", "1"), ("num.partitions", "3")]);
+    let layered = image.broker_defaults(1, &file);
+    assert_eq!(layered["log.retention.ms"], "2000");
+    assert_eq!(layered["num.partitions"], "3");
+    assert_eq!(image.broker_defaults(2, &file)["log.retention.ms"], "1000");
+    for (name, value) in [
+        ("log.dirs", "/x"),
+        ("no.such", "1"),
+        ("tidegate.produce.chain", ""),
+    ] {
+        assert!(run(&mut image, one(name, Some(value))).is_err(), "{name}");
+    }
+    run(&mut image, one("log.retention.ms", None)).unwrap();
+    assert!(image.own_broker_configs.is_empty());
+    assert_eq!(
+        run(&mut image, one("log.retention.ms", None)),
+        Ok(Outcome::Unchanged)
     );
 }
 
@@ -703,6 +740,24 @@ fn the_stored_bytes_do_not_change() {
                 "08".repeat(96)
             ),
         ),
+        (
+            Command::SetQuotas {
+                entity: QuotaEntity {
+                    user: Some(QuotaName::Default),
+                    client_id: Some(QuotaName::Named(name())),
+                    ip: None,
+                },
+                set: [(name(), Some(1.0)), ("u".to_owned(), None)].into(),
+            },
+            "010e 0100 01010174 00 02 0174 01 000000000000f03f 0175 00".to_owned(),
+        ),
+        (
+            Command::SetOneBrokerConfigs {
+                broker: 1,
+                set: [(name(), None)].into(),
+            },
+            "010f 02 01 0174 00".to_owned(),
+        ),
     ] {
         assert_eq!(stored(&command), bytes.replace(' ', ""), "{command:?}");
     }
@@ -744,6 +799,17 @@ fn commands() -> impl Strategy<Value = Command> {
             leader
         }),
         (1..5u32).prop_map(|count| Command::AllocateProducerIds { count }),
+        (0..2u8, proptest::option::of(0..3u8)).prop_map(|(user, limit)| Command::SetQuotas {
+            entity: QuotaEntity {
+                user: Some(QuotaName::Named(user.to_string())),
+                ..QuotaEntity::default()
+            },
+            set: [("producer_byte_rate".to_owned(), limit.map(f64::from))].into(),
+        }),
+        (0..2i32, proptest::option::of(0..3u8)).prop_map(|(broker, ms)| {
+            let set = [("log.retention.ms".to_owned(), ms.map(|ms| ms.to_string()))].into();
+            Command::SetOneBrokerConfigs { broker, set }
+        }),
     ]
 }
 
@@ -795,6 +861,8 @@ proptest! {
                 prop_assert!(!signed.is_empty());
                 prop_assert!(signed.keys().all(|version| versions.contains_key(version)));
             }
+            prop_assert!(image.quotas.values().all(|limits| !limits.is_empty()));
+            prop_assert!(image.own_broker_configs.values().all(|configs| !configs.is_empty()));
             for (name, previous) in &image.previous_latest {
                 prop_assert!(image.plugins[name].versions.contains_key(previous));
                 prop_assert_ne!(&image.plugins[name].latest, previous);

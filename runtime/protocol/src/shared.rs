@@ -167,7 +167,8 @@ impl Writer<'_> {
     }
 
     fn partition(&mut self, data: &PartitionData) -> Result<Option<()>, EncodeError> {
-        let batches = data.records.as_ref().and_then(|token| self.sets.of(token));
+        let sets = self.sets;
+        let batches = data.records.as_ref().and_then(|token| sets.of(token));
         let bare = data.clone().with_records(Some(Bytes::new()));
         bare.encode(&mut self.bytes, self.version)
             .map_err(|error| self.refused(error))?;

@@ -3,8 +3,8 @@
 use thiserror::Error;
 
 use crate::{
-    Attributes, Batch, BatchError, BatchHeader, Codec, HEADER_LEN, NO_PRODUCER_ID, NO_SEQUENCE,
-    NO_TIMESTAMP, Offset, RecordEditParts, RecordView,
+    Attributes, Batch, BatchError, BatchHeader, Codec, Compression, HEADER_LEN, NO_PRODUCER_ID,
+    NO_SEQUENCE, NO_TIMESTAMP, Offset, RecordEditParts, RecordView,
     encode::{Encoded, Tail, TooLong, packed},
 };
 
@@ -64,7 +64,7 @@ pub struct BatchBuilder {
     pub append_time_ms: Option<i64>,
     /// Ends the offset range after the last record, for a batch with a hole at its end.
     pub last_offset_delta: Option<i32>,
-    codec: Codec,
+    compression: Compression,
     /// A header's worth of zeros, then the encoded records.
     bytes: Vec<u8>,
     count: i32,
@@ -74,7 +74,7 @@ pub struct BatchBuilder {
 }
 
 impl BatchBuilder {
-    pub fn new(codec: Codec) -> Self {
+    pub fn new(compression: impl Into<Compression>) -> Self {
         BatchBuilder {
             base_offset: 0,
             leader_epoch: -1,
@@ -83,7 +83,7 @@ impl BatchBuilder {
             control: false,
             append_time_ms: None,
             last_offset_delta: None,
-            codec,
+            compression: compression.into(),
             bytes: vec![0; HEADER_LEN],
             count: 0,
             last_delta: -1,
@@ -173,13 +173,13 @@ impl BatchBuilder {
             let (delta, previous) = (last_offset_delta, self.last_delta);
             return Err(BuildError::OffsetDelta { delta, previous });
         }
-        let codec = if self.count == 0 {
-            Codec::None
+        let compression = if self.count == 0 {
+            Codec::None.into()
         } else {
-            self.codec
+            self.compression
         };
         let attributes = Attributes::default()
-            .with_codec(codec)
+            .with_codec(compression.codec)
             .with_log_append_time(self.append_time_ms.is_some())
             .with_transactional(self.transactional)
             .with_control(self.control);
@@ -198,7 +198,7 @@ impl BatchBuilder {
             base_sequence: self.producer.base_sequence,
             record_count: self.count,
         };
-        Ok(Batch::seal(header, packed(codec, self.bytes)?)?)
+        Ok(Batch::seal(header, packed(compression, self.bytes)?)?)
     }
 
     fn push_encoded(

@@ -20,6 +20,20 @@ pub enum Codec {
     Zstd,
 }
 
+/// A codec with how hard it tries. A codec alone is one at its default level.
+#[derive(Copy, Clone, Eq, PartialEq, Hash, Debug)]
+pub struct Compression {
+    pub codec: Codec,
+    /// gzip: 1 to 9. zstd: up to 22, negative ones are fast. `None` is the codec's default, and the others have no levels.
+    pub level: Option<i32>,
+}
+
+impl From<Codec> for Compression {
+    fn from(codec: Codec) -> Compression {
+        Compression { codec, level: None }
+    }
+}
+
 /// Why bytes do not compress or decompress.
 #[derive(Clone, Eq, PartialEq, Debug, Error)]
 pub enum CompressionError {
@@ -74,14 +88,15 @@ impl Codec {
 }
 
 /// Compresses `data` as Kafka's clients do: snappy in the framing of snappy-java, lz4 in frames of
-/// independent 64 KiB blocks, gzip and zstd at their default levels.
-pub fn compress(codec: Codec, data: &[u8]) -> Result<Vec<u8>, CompressionError> {
+/// independent 64 KiB blocks, gzip and zstd at the given or their default levels.
+pub fn compress(how: impl Into<Compression>, data: &[u8]) -> Result<Vec<u8>, CompressionError> {
+    let Compression { codec, level } = how.into();
     let compressed = match codec {
         Codec::None => Ok(data.to_vec()),
-        Codec::Gzip => compress_gzip(data),
+        Codec::Gzip => compress_gzip(data, level),
         Codec::Snappy => compress_snappy(data),
         Codec::Lz4 => compress_lz4(data),
-        Codec::Zstd => zstd::bulk::compress(data, zstd::DEFAULT_COMPRESSION_LEVEL),
+        Codec::Zstd => zstd::bulk::compress(data, level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL)),
     };
     compressed.map_err(|error| corrupt(codec, error))
 }
@@ -145,9 +160,12 @@ impl Output {
     }
 }
 
-fn compress_gzip(data: &[u8]) -> io::Result<Vec<u8>> {
+fn compress_gzip(data: &[u8], level: Option<i32>) -> io::Result<Vec<u8>> {
     let out = Vec::with_capacity(data.len() / 2);
-    let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::default());
+    // A level below 0 is Kafka's way to write the default.
+    let level = level.and_then(|level| u32::try_from(level.min(9)).ok());
+    let level = level.map_or_else(flate2::Compression::default, flate2::Compression::new);
+    let mut encoder = flate2::write::GzEncoder::new(out, level);
     encoder.write_all(data)?;
     encoder.finish()
 }
@@ -271,5 +289,35 @@ fn corrupt(codec: Codec, reason: impl ToString) -> CompressionError {
     CompressionError::Corrupt {
         codec: codec.name(),
         reason: reason.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_change_the_size_and_not_what_comes_back() {
+        let data: Vec<u8> = (0..200_000_u32)
+            .flat_map(|n| {
+                (n.wrapping_mul(2_654_435_761) >> 20)
+                    .to_string()
+                    .into_bytes()
+            })
+            .collect();
+        for (codec, fast, small) in [(Codec::Gzip, 1, 9), (Codec::Zstd, -5, 19)] {
+            let at = |level| compress(Compression { codec, level }, &data).unwrap();
+            assert!(at(Some(small)).len() < at(Some(fast)).len(), "{codec:?}");
+            assert_eq!(at(None), compress(codec, &data).unwrap());
+            for level in [fast, small] {
+                let packed = at(Some(level));
+                assert_eq!(decompress(codec, &packed, data.len()).unwrap(), data);
+            }
+        }
+        let gzip = |level| {
+            let codec = Codec::Gzip;
+            compress(Compression { codec, level }, &data).unwrap()
+        };
+        assert_eq!(gzip(Some(-1)), gzip(None));
     }
 }

@@ -5,7 +5,7 @@
 //! neighbours that nobody edited are one copy.
 
 use crate::{
-    Batch, BatchError, Codec, Header, RecordView, Records,
+    Batch, BatchError, Compression, Header, RecordView, Records,
     encode::{Encoded, Tail, packed},
     header::{BatchHeader, HEADER_LEN},
     sparse::{check_pair, emptied},
@@ -42,7 +42,7 @@ impl RecordEditParts<'_> {
     }
 }
 
-/// The batch with only the records whose index `keep` accepts, each with what `edit` replaces, in `codec`.
+/// The batch with only the records whose index `keep` accepts, each with what `edit` replaces, compressed as `how` says.
 ///
 /// `records` must be the decoded records of `batch`; `edit` is asked once for each kept record. All kept, nothing edited and
 /// the same codec give the same bytes; none kept gives a batch without records that still owns its offset range. The
@@ -52,9 +52,10 @@ pub fn rewrite<'e>(
     records: &Records,
     keep: impl Fn(usize) -> bool,
     edit: impl Fn(usize) -> Option<RecordEditParts<'e>>,
-    codec: Codec,
+    how: impl Into<Compression>,
     max_bytes: usize,
 ) -> Result<Batch, BatchError> {
+    let how = how.into();
     check_pair(batch, records)?;
     let old = *batch.header();
     let append_time = old.attributes.is_log_append_time();
@@ -91,14 +92,14 @@ pub fn rewrite<'e>(
         })?;
     }
     out.end_run(records.len())?;
-    if out.count == records.len() && !edited && batch.codec()? == codec {
+    if out.count == records.len() && !edited && batch.codec()? == how.codec {
         return Ok(batch.clone());
     }
     if out.count == 0 {
         return emptied(old);
     }
     let header = BatchHeader {
-        attributes: old.attributes.with_codec(codec),
+        attributes: old.attributes.with_codec(how.codec),
         max_timestamp: if append_time {
             old.max_timestamp
         } else {
@@ -107,7 +108,7 @@ pub fn rewrite<'e>(
         record_count: i32::try_from(out.count).map_err(|_| BatchError::TooLarge)?,
         ..old
     };
-    Batch::seal(header, packed(codec, out.bytes)?)
+    Batch::seal(header, packed(how, out.bytes)?)
 }
 
 /// A header's worth of zeros, then encoded records: runs of neighbours that stay as they are, edited ones between them.

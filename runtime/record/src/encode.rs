@@ -1,7 +1,7 @@
 //! Records as bytes; the layout of one is in `records`.
 
 use crate::{
-    BatchError, Codec, HEADER_LEN, Header,
+    BatchError, Codec, Compression, HEADER_LEN, Header,
     compression::compress,
     varint::{len_i32, len_i64, put_i32, put_i64},
 };
@@ -78,11 +78,11 @@ impl Tail<'_> {
 }
 
 /// A batch's bytes with its records compressed; the header is still zeros.
-pub(crate) fn packed(codec: Codec, bytes: Vec<u8>) -> Result<Vec<u8>, BatchError> {
-    if codec == Codec::None {
+pub(crate) fn packed(how: Compression, bytes: Vec<u8>) -> Result<Vec<u8>, BatchError> {
+    if how.codec == Codec::None {
         return Ok(bytes);
     }
-    let packed = compress(codec, bytes.get(HEADER_LEN..).unwrap_or_default())?;
+    let packed = compress(how, bytes.get(HEADER_LEN..).unwrap_or_default())?;
     let mut out = vec![0; HEADER_LEN];
     out.extend_from_slice(&packed);
     Ok(out)

@@ -15,6 +15,7 @@ mod encode;
 pub mod gap;
 mod header;
 mod ids;
+mod marker;
 mod partitioner;
 mod produced;
 mod records;
@@ -23,12 +24,13 @@ mod varint;
 
 pub use batch::{Batch, BatchError};
 pub use builder::{BatchBuilder, BuildError, Header, Producer, RecordParts};
-pub use compression::{Codec, CompressionError, compress, decompress};
+pub use compression::{Codec, Compression, CompressionError, compress, decompress};
 pub use edit::{RecordEditParts, rewrite};
 pub use header::{
     Attributes, BatchHeader, HEADER_LEN, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP, last_sequence,
 };
 pub use ids::{LeaderEpoch, Offset, PartitionId};
+pub use marker::EndMarker;
 pub use partitioner::{murmur2, partition_for_key};
 pub use produced::{CheckedBatch, ProduceError};
 pub use records::{DecodeLimits, HeaderIter, RecordView, Records, last_surviving_delta};

@@ -121,8 +121,8 @@ impl Records {
         self.data.get(first.start as usize..end).unwrap_or_default()
     }
 
-    /// Absolute timestamps in record order.
-    pub(crate) fn timestamps(&self) -> impl Iterator<Item = i64> {
+    /// Absolute timestamps in record order, in milliseconds since the Unix epoch.
+    pub fn timestamps(&self) -> impl Iterator<Item = i64> {
         self.rows.iter().map(|row| self.timestamp(row))
     }
 

@@ -5,7 +5,7 @@
 //! the last offset delta, not from the count.
 
 use crate::{
-    Batch, BatchError, Codec, Records,
+    Batch, BatchError, Codec, Compression, Records,
     compression::compress,
     header::{BatchHeader, HEADER_LEN},
 };
@@ -24,16 +24,21 @@ pub fn retain(
     if kept.count == records.len() {
         return Ok(batch.clone());
     }
-    reassemble(batch, records, &kept, batch.codec()?)
+    reassemble(batch, records, &kept, batch.codec()?.into())
 }
 
 /// The same records in another codec.
-pub fn recode(batch: &Batch, records: &Records, codec: Codec) -> Result<Batch, BatchError> {
+pub fn recode(
+    batch: &Batch,
+    records: &Records,
+    how: impl Into<Compression>,
+) -> Result<Batch, BatchError> {
+    let how = how.into();
     check_pair(batch, records)?;
-    if batch.codec()? == codec {
+    if batch.codec()? == how.codec {
         return Ok(batch.clone());
     }
-    reassemble(batch, records, &Kept::select(records, |_| true), codec)
+    reassemble(batch, records, &Kept::select(records, |_| true), how)
 }
 
 /// Ends the offset range at the last record that is still there, for sending: clients take the
@@ -98,7 +103,7 @@ fn reassemble(
     batch: &Batch,
     records: &Records,
     kept: &Kept,
-    codec: Codec,
+    how: Compression,
 ) -> Result<Batch, BatchError> {
     let old = *batch.header();
     if kept.count == 0 {
@@ -106,12 +111,12 @@ fn reassemble(
     }
     let mut bytes = Vec::with_capacity(HEADER_LEN + kept.bytes);
     bytes.resize(HEADER_LEN, 0);
-    if codec == Codec::None {
+    if how.codec == Codec::None {
         copy_runs(records, kept, |run| bytes.extend_from_slice(run));
     } else {
         let mut survivors = Vec::with_capacity(kept.bytes);
         copy_runs(records, kept, |run| survivors.extend_from_slice(run));
-        bytes.extend_from_slice(&compress(codec, &survivors)?);
+        bytes.extend_from_slice(&compress(how, &survivors)?);
     }
     let max_timestamp = if old.attributes.is_log_append_time() {
         old.max_timestamp
@@ -119,7 +124,7 @@ fn reassemble(
         kept.max_timestamp
     };
     let header = BatchHeader {
-        attributes: old.attributes.with_codec(codec),
+        attributes: old.attributes.with_codec(how.codec),
         max_timestamp,
         record_count: i32::try_from(kept.count).map_err(|_| BatchError::TooLarge)?,
         ..old

@@ -263,6 +263,7 @@ fn submit(
         lane: None,
         late: None,
         note,
+        aborts: None,
         done,
     })
     .unwrap();

@@ -122,6 +122,7 @@ fn filled(size: usize) -> Log {
             lane: None,
             late: None,
             note: None,
+            aborts: None,
             done: Box::new(move |fate: Result<_, _>| done.send(fate.is_ok()).expect("awaited")),
         };
         assert!(log.submit(append).is_ok(), "the queue has room");

@@ -15,6 +15,24 @@ pub enum StoreError {
     /// What is on disk is not what was written.
     #[error("corrupt store: {0}")]
     Corrupt(String),
+    /// Less was found on disk than had been synced: a file is damaged or missing.
+    #[error(
+        "{path} lost writes that were on disk: what could be recovered ends at sequence {found}, but {floor} had been \
+         synced, so at least {} of its entries are missing. A write-ahead log (*.log) is damaged or missing. Restore the \
+         directory from a backup, or, to go on with what is left, remove the file {path}/{}",
+        floor - found, crate::rocks::FLOOR_FILE
+    )]
+    Lost {
+        /// Directory of the database.
+        path: String,
+        /// Sequence of the last entry that was recovered.
+        found: u64,
+        /// Sequence of the last entry that was known to be synced.
+        floor: u64,
+    },
+    /// Another process has it open.
+    #[error("{0} is in use: a broker or another command has it open")]
+    InUse(String),
     /// The store was written by a version this one does not know.
     #[error("store format {found} is not supported (this version reads {supported})")]
     UnsupportedFormat {

@@ -19,14 +19,15 @@ mod types;
 
 pub use error::{AppendError, ReadError, StoreError};
 pub use log::{
-    Append, Done, KeyName, Lane, Late, LateParts, Log, LogOptions, LogStats, ProgressFn,
+    Append, Done, KeyName, Lane, Late, LateParts, Log, LogOptions, LogStats, ProgressFn, Scrubbed,
 };
 pub use memory::{MemoryCommandLog, MemoryLog};
 #[doc(hidden)]
 pub use rocks::BareRocks;
-pub use rocks::{RocksCommandLog, RocksLog, RocksOptions};
+pub use rocks::{Problem, RocksCommandLog, RocksLog, RocksOptions, StoreReader, Verified};
 pub use store::{CommandLog, LogStore};
 pub use types::{
-    AppendPart, Appended, Bounds, Change, Compaction, CompactionPolicy, IndexRow, PartitionEntry,
-    Placed, Progress, RetentionPolicy, StoreHealth, Stored,
+    AbortedTransaction, Aborts, AppendPart, Appended, Bounds, Change, Compaction, CompactionPolicy,
+    FlushPolicy, IndexRow, PartitionEntry, Placed, ProducerSnapshot, Progress, RetentionPolicy,
+    StoreHealth, Stored,
 };

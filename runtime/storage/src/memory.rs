@@ -6,7 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use bytes::Bytes;
 use tidegate_record::{Offset, PartitionId};
 
-use crate::{Change, CommandLog, IndexRow, LogStore, PartitionEntry, Placed, StoreError, Stored};
+use crate::{
+    AbortedTransaction, Change, CommandLog, IndexRow, LogStore, PartitionEntry, Placed,
+    ProducerSnapshot, StoreError, Stored,
+};
 
 /// A [`LogStore`] that forgets everything when dropped.
 #[derive(Debug, Default)]
@@ -20,7 +23,10 @@ struct Partition {
     batches: BTreeMap<Offset, Stored>,
     /// By base offset of their batches.
     notes: BTreeMap<Offset, Bytes>,
+    /// By the offset of their markers.
+    aborted: BTreeMap<Offset, AbortedTransaction>,
     cleaned: Offset,
+    producers: Option<ProducerSnapshot>,
 }
 
 impl MemoryLog {
@@ -72,6 +78,7 @@ impl Partition {
         self.batches.retain(|_, stored| stays(&stored.row));
         let batches = &self.batches;
         self.notes.retain(|base, _| batches.contains_key(base));
+        self.aborted.retain(|base, _| batches.contains_key(base));
     }
 }
 
@@ -101,7 +108,9 @@ impl LogStore for MemoryLog {
                 entry: *entry,
                 batches: BTreeMap::new(),
                 notes: BTreeMap::new(),
+                aborted: BTreeMap::new(),
                 cleaned: 0,
+                producers: None,
             },
         );
         Ok(())
@@ -134,6 +143,10 @@ impl LogStore for MemoryLog {
                 match write.note {
                     Some(note) => partition.notes.insert(base_offset, note.clone()),
                     None => partition.notes.remove(&base_offset),
+                };
+                match write.aborted {
+                    Some(aborted) => partition.aborted.insert(base_offset, aborted),
+                    None => partition.aborted.remove(&base_offset),
                 };
             }
         }
@@ -191,6 +204,18 @@ impl LogStore for MemoryLog {
         })
     }
 
+    fn aborted(
+        &self,
+        id: PartitionId,
+        from: Offset,
+        limit: usize,
+    ) -> Result<Vec<AbortedTransaction>, StoreError> {
+        self.with(id, |partition| {
+            let found = partition.aborted.range(from..).take(limit);
+            found.map(|(_, aborted)| *aborted).collect()
+        })
+    }
+
     fn last_row(&self, id: PartitionId) -> Result<Option<IndexRow>, StoreError> {
         self.with(id, |partition| {
             partition.batches.values().next_back().map(|s| s.row)
@@ -232,6 +257,7 @@ impl LogStore for MemoryLog {
                     Change::Remove(base_offset) => {
                         partition.batches.remove(base_offset);
                         partition.notes.remove(base_offset);
+                        partition.aborted.remove(base_offset);
                     }
                     Change::Row(row) => {
                         if let Some(stored) = partition.batches.get_mut(&row.base_offset) {
@@ -253,9 +279,28 @@ impl LogStore for MemoryLog {
         self.with(id, |partition| partition.cleaned)
     }
 
+    fn producers(&self, id: PartitionId) -> Result<Option<ProducerSnapshot>, StoreError> {
+        self.with(id, |partition| partition.producers.clone())
+    }
+
+    fn put_producers(
+        &self,
+        id: PartitionId,
+        snapshot: &ProducerSnapshot,
+    ) -> Result<(), StoreError> {
+        self.with_mut(id, |partition| {
+            partition.producers = Some(snapshot.clone());
+        })
+    }
+
+    fn settle(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn truncate(&self, id: PartitionId, to: Offset) -> Result<(), StoreError> {
         self.with_mut(id, |partition| {
             partition.cleaned = partition.cleaned.min(to);
+            partition.producers.take_if(|snapshot| snapshot.below > to);
             partition.keep(|row| row.last_offset < to);
         })
     }

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use tidegate_record::{Offset, PartitionId};
 
-use crate::{Change, IndexRow, PartitionEntry, Placed, StoreError, Stored};
+use crate::{
+    AbortedTransaction, Change, IndexRow, PartitionEntry, Placed, ProducerSnapshot, StoreError,
+    Stored,
+};
 
 /// A durable set of partition logs. Synchronous; every call may block on disk.
 ///
@@ -15,8 +18,8 @@ use crate::{Change, IndexRow, PartitionEntry, Placed, StoreError, Stored};
 /// - **Durability.** `create_partition`, `delete_partition`, `set_log_start` and `truncate` are on
 ///   disk when they return. `write` is only after a later [`sync`] returned; a crash of the process
 ///   alone loses no write that returned, and a crash of the machine loses a suffix of the writes,
-///   never one before another that stays. A store that reopens with less than was synced is
-///   damaged; telling that case by itself needs a synced floor (issue 5) and is not done yet.
+///   never one before another that stays. A store that opens with less than was synced a second
+///   before the crash is refused with [`StoreError::Lost`].
 /// - **Order.** Rows of a partition ascend and do not overlap. Offsets may have holes only where
 ///   the writer left them.
 /// - **Failure.** After a failed `sync` the store must not be written again: what reached the disk
@@ -42,7 +45,7 @@ pub trait LogStore: Send + Sync + 'static {
     /// what is not there is no error, so that a delete can be repeated after a crash.
     fn delete_partition(&self, id: PartitionId) -> Result<(), StoreError>;
 
-    /// Writes batches, rows and notes of any partitions atomically: a crash leaves all of them or none.
+    /// Writes batches, rows, notes and aborted transactions of any partitions atomically: a crash leaves all of them or none.
     /// Not synced. Refused whole when a partition is unknown.
     fn write(&self, writes: &[Placed<'_>]) -> Result<(), StoreError>;
 
@@ -72,6 +75,15 @@ pub trait LogStore: Send + Sync + 'static {
     /// batch, or it was written without one. A note lives exactly as long as its batch's row.
     fn note(&self, id: PartitionId, offset: Offset) -> Result<Option<(Offset, Bytes)>, StoreError>;
 
+    /// At most `limit` aborted transactions whose marker stands at or behind `from`, ascending by marker. An entry lives
+    /// exactly as long as its marker's row.
+    fn aborted(
+        &self,
+        id: PartitionId,
+        from: Offset,
+        limit: usize,
+    ) -> Result<Vec<AbortedTransaction>, StoreError>;
+
     /// The last row of the partition; `None` when it is empty.
     fn last_row(&self, id: PartitionId) -> Result<Option<IndexRow>, StoreError>;
 
@@ -97,7 +109,19 @@ pub trait LogStore: Send + Sync + 'static {
     /// How far the log is compacted; 0 before the first time.
     fn cleaned(&self, id: PartitionId) -> Result<Offset, StoreError>;
 
-    /// Deletes every batch with a record at or above `to`, durably.
+    /// The last producer snapshot of the partition; `None` when there is none.
+    fn producers(&self, id: PartitionId) -> Result<Option<ProducerSnapshot>, StoreError>;
+
+    /// Replaces the partition's producer snapshot. Not synced; a crash leaves the old one or the new one, and never a
+    /// snapshot without the batches that were written before it.
+    fn put_producers(&self, id: PartitionId, snapshot: &ProducerSnapshot)
+    -> Result<(), StoreError>;
+
+    /// Before a clean stop: moves what a start would have to replay to where it need not, durably. Writes after it are
+    /// taken as ever.
+    fn settle(&self) -> Result<(), StoreError>;
+
+    /// Deletes every batch with a record at or above `to`, durably, and a producer snapshot that knows of one.
     fn truncate(&self, id: PartitionId, to: Offset) -> Result<(), StoreError>;
 }
 

@@ -146,6 +146,42 @@ pub struct Placed<'a> {
     pub bytes: &'a Bytes,
     /// What its writer noted of it; see [`crate::Log::note`].
     pub note: Option<&'a Bytes>,
+    /// For a marker: the transaction that it aborted.
+    pub aborted: Option<AbortedTransaction>,
+}
+
+/// What a marker aborted. Kept in an index of its own, under the marker's offset, so that a reader who stands before the
+/// marker can be told which records to leave out.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct AbortedTransaction {
+    /// Whose it was.
+    pub producer_id: i64,
+    /// Where its first batch stands.
+    pub first_offset: Offset,
+    /// Where its marker stands.
+    pub last_offset: Offset,
+    /// At most the first offset of every transaction that ended behind this one: a search for what overlaps a range may
+    /// stop at the first entry whose stable offset lies behind it.
+    pub stable_offset: Offset,
+}
+
+impl AbortedTransaction {
+    /// The relations every entry keeps; what comes from disk is checked against them.
+    pub(crate) fn is_plausible(&self) -> bool {
+        let offsets = 0..=self.last_offset;
+        self.producer_id >= 0
+            && offsets.contains(&self.first_offset)
+            && offsets.contains(&self.stable_offset)
+    }
+}
+
+/// What the writer of an ABORT marker knows of the transaction that it ends.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct Aborts {
+    /// Where its first batch stands.
+    pub first_offset: Offset,
+    /// The last stable offset of the partition.
+    pub stable_offset: Offset,
 }
 
 /// What compaction makes of one stored batch.
@@ -168,6 +204,57 @@ pub struct Stored {
     pub batch: Bytes,
 }
 
+impl Stored {
+    /// That the batch is whole, by its CRC, and is what its row says; else a sentence that says what is wrong. Costs a
+    /// pass over its bytes.
+    pub fn check(&self) -> Result<(), String> {
+        let batch = Batch::check(self.batch.clone())
+            .map_err(|error| format!("the batch is damaged: {error}"))?;
+        let (row, header) = (&self.row, batch.header());
+        let pairs = [
+            ("size", i64::from(row.size), batch.size() as i64),
+            ("base offset", row.base_offset, header.base_offset),
+            ("last offset", row.last_offset, header.last_offset()),
+            (
+                "leader epoch",
+                i64::from(row.leader_epoch),
+                i64::from(header.leader_epoch),
+            ),
+            ("producer id", row.producer_id, header.producer_id),
+            (
+                "producer epoch",
+                i64::from(row.producer_epoch),
+                i64::from(header.producer_epoch),
+            ),
+            (
+                "base sequence",
+                i64::from(row.base_sequence),
+                i64::from(header.base_sequence),
+            ),
+            (
+                "attributes",
+                i64::from(row.attributes),
+                i64::from(header.attributes.0),
+            ),
+        ];
+        match pairs.iter().find(|(_, row, batch)| row != batch) {
+            Some((field, row, batch)) => Err(format!(
+                "row and batch disagree: {field} is {row} in the row, {batch} in the batch"
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a partition's owner knows of its producers, kept so that a start need not read every row.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ProducerSnapshot {
+    /// Every batch below this offset is reflected; those from it on are not, or need not be.
+    pub below: Offset,
+    /// Opaque here.
+    pub state: Bytes,
+}
+
 /// Where a partition's log begins and ends.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub struct Bounds {
@@ -188,6 +275,27 @@ pub struct Progress {
     pub end: Offset,
     /// Its synced end.
     pub synced_end: Offset,
+}
+
+/// When what a partition appends must be on disk although no append waits for it (Kafka's `flush.messages` and
+/// `flush.ms`). Both `None`: within [`crate::LogOptions::lazy_sync_ms`].
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub struct FlushPolicy {
+    /// A sync follows when so many records are not on disk yet.
+    pub messages: Option<u64>,
+    /// A sync follows when the oldest of them has waited so long (ms).
+    pub ms: Option<u64>,
+}
+
+impl FlushPolicy {
+    /// How long the next sync may take, now that so many records wait for it (ms). `None`: nothing asks for one.
+    pub(crate) fn patience_ms(self, unsynced: u64, lazy_ms: u64) -> Option<u64> {
+        match self.messages {
+            Some(messages) if unsynced >= messages => Some(0),
+            Some(_) => self.ms,
+            None => Some(self.ms.unwrap_or(lazy_ms)),
+        }
+    }
 }
 
 /// What may be deleted from the front of a log. Both `None`: nothing.

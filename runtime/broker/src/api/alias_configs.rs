@@ -4,23 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_metadata::binding::parse_chain;
 use tidegate_metadata::config::{
-    CHAINS, CONSUME_CHAIN, ConfigSource, DescribedConfig, DescribedSynonym, LIMIT_PREFIX, LimitDef,
-    ON_ERROR, ON_REJECT, describe_config, limit_defs,
+    BrokerLayer, CHAINS, CONSUME_CHAIN, ConfigSource, DescribedConfig, DescribedSynonym,
+    LIMIT_PREFIX, LimitDef, ON_ERROR, ON_REJECT, describe_config, limit_defs,
 };
 use tidegate_plugin::Limits;
 
 use crate::plugins::named_limits;
 
-/// Where the configs of a resource come from, strongest first.
-#[derive(Clone, Copy)]
-pub(super) struct Layers<'a> {
-    pub(super) own: &'a BTreeMap<String, String>,
-    pub(super) dynamic: &'a BTreeMap<String, String>,
-    pub(super) file: &'a BTreeMap<String, String>,
-}
-
-/// Adds what is not set, and to what is set the default behind it.
-pub(super) fn complete(described: &mut Vec<DescribedConfig>, layers: Layers<'_>, limits: &Limits) {
+/// Adds what is not set, and to what is set the default behind it. `own` are the topic's configs, over the broker's.
+pub(super) fn complete(
+    described: &mut Vec<DescribedConfig>,
+    (own, layers): (&BTreeMap<String, String>, &[BrokerLayer<'_>]),
+    limits: &Limits,
+) {
     let aliases = aliases(described);
     let told: BTreeSet<String> = described.iter().map(|config| config.name.clone()).collect();
     for (alias, rejects) in aliases {
@@ -31,10 +27,7 @@ pub(super) fn complete(described: &mut Vec<DescribedConfig>, layers: Layers<'_>,
             .iter()
             .map(|limit| format!("{LIMIT_PREFIX}{alias}.{}", limit.name));
         let missing = policies.chain(limits).filter(|name| !told.contains(name));
-        described
-            .extend(missing.filter_map(|name| {
-                describe_config(&name, layers.own, layers.dynamic, layers.file)
-            }));
+        described.extend(missing.filter_map(|name| describe_config(&name, own, layers)));
     }
     let defaults = BTreeMap::from(named_limits(limits));
     for config in described.iter_mut() {
@@ -103,14 +96,8 @@ mod tests {
             ("tidegate.on.error", "pass"),
             ("tidegate.limit.a.deadline.ms", "5"),
         ]);
-        let none = BTreeMap::new();
-        let mut all = describe_topic(&own, &none, &none);
-        let layers = Layers {
-            own: &own,
-            dynamic: &none,
-            file: &none,
-        };
-        complete(&mut all, layers, &Limits::default());
+        let mut all = describe_topic(&own, &[]);
+        complete(&mut all, (&own, &[]), &Limits::default());
         let find = |name: &str| all.iter().find(|config| config.name == name);
         let value = |name: &str| find(name).and_then(|config| config.value.clone());
         assert_eq!(value("tidegate.on.error.a").as_deref(), Some("pass"));

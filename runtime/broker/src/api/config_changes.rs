@@ -1,20 +1,21 @@
 //! What AlterConfigs and IncrementalAlterConfigs share: from what a client sent to the whole state it leads to.
 //!
-//! Configs of this broker alone are kept as configs of all brokers: each dynamic one is a default that topics follow,
-//! so brokers that differed in it would treat one topic in two ways.
+//! Configs of a broker are its own (KIP-226), but those that begin with `tidegate.`: they are about topics, and brokers that
+//! differed in them would treat one topic in two ways.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tidegate_metadata::config::{
-    ConfigType, DescribedConfig, describe_broker, describe_topic, list_append, list_subtract,
-    lookup,
+    ConfigSource, ConfigType, DescribedConfig, describe_broker, describe_topic, list_append,
+    list_subtract, lookup,
 };
 use tidegate_metadata::{Command, Image};
 use tidegate_protocol::error::ErrorCode;
 
-use super::configs::Resource;
-use super::topic_admin::{AdminError, change, duplicates, find_topic};
+use super::configs::{Resource, layers};
+use super::log_levels;
+use super::topic_admin::{AdminError, change, check_not_retired, duplicates, find_topic};
 use crate::broker::Broker;
 
 /// One edit of one config (KIP-339).
@@ -95,9 +96,12 @@ async fn alter(
     validate_only: bool,
 ) -> Result<(), AdminError> {
     let resource = Resource::parse(kind, name, broker.node_id())?;
-    let file = &broker.config.topic_defaults;
+    if resource == Resource::Loggers {
+        return log_levels::alter(broker, wanted, validate_only);
+    }
+    let (node_id, file) = (broker.node_id(), &broker.config.topic_defaults);
     change(broker, validate_only, |image| {
-        command(image, file, resource, wanted)
+        command(image, (node_id, file), resource, wanted)
     })
     .await
     .map(drop)
@@ -105,19 +109,40 @@ async fn alter(
 
 fn command(
     image: &Image,
-    file: &BTreeMap<String, String>,
+    (node_id, file): (i32, &BTreeMap<String, String>),
     resource: Resource,
     wanted: Wanted,
 ) -> Result<Command, AdminError> {
-    let dynamic = &image.broker_configs;
+    let layers = layers(node_id, image, file);
     match resource {
         Resource::Topic(name) => {
             let own = &find_topic(image, &name)?.configs;
-            let set = difference(own, wanted, &|| describe_topic(own, dynamic, file))?;
+            let set = difference(own, wanted, &|| describe_topic(own, &layers))?;
+            check_not_retired(
+                set.iter()
+                    .filter(|(_, value)| value.is_some())
+                    .map(|(k, _)| k),
+            )?;
             Ok(Command::SetTopicConfigs { name, set })
         }
-        Resource::Broker | Resource::Cluster => {
-            let set = difference(dynamic, wanted, &|| describe_broker(dynamic, file))?;
+        Resource::Broker => {
+            let none = BTreeMap::new();
+            let own = image.own_broker_configs.get(&node_id).unwrap_or(&none);
+            let set = difference(own, wanted, &|| describe_broker(&layers))?;
+            let broker = node_id;
+            Ok(Command::SetOneBrokerConfigs { broker, set })
+        }
+        Resource::Loggers => Err(AdminError::invalid_request(
+            "levels of loggers are not kept with the metadata",
+        )),
+        Resource::Cluster => {
+            let shared = &image.broker_configs;
+            // A list grows from what all brokers follow, not from what this one has instead.
+            let of_all = [
+                (shared, ConfigSource::DynamicDefaultBroker),
+                (file, ConfigSource::StaticBroker),
+            ];
+            let set = difference(shared, wanted, &|| describe_broker(&of_all))?;
             Ok(Command::SetBrokerConfigs { set })
         }
     }
@@ -237,7 +262,7 @@ mod tests {
     /// The topic's configs after the change.
     fn altered(wanted: Wanted) -> Result<BTreeMap<String, String>, AdminError> {
         let image = image();
-        let command = command(&image, &map(&[]), Resource::Topic("t".into()), wanted)?;
+        let command = command(&image, (1, &map(&[])), Resource::Topic("t".into()), wanted)?;
         match apply(&image, &command)? {
             (_, Outcome::Topic(topic)) => Ok(topic.configs.clone()),
             (image, _) => Ok(image.topics["t"].configs.clone()),
@@ -269,15 +294,27 @@ mod tests {
     fn a_list_grows_from_what_is_in_effect() {
         let image = image();
         let dynamic = map(&[("log.cleanup.policy", "compact")]);
-        let described = || describe_topic(&map(&[]), &dynamic, &map(&[]));
+        let layer = [(&dynamic, ConfigSource::DynamicDefaultBroker)];
+        let described = || describe_topic(&map(&[]), &layer);
         let append = edits(&[("cleanup.policy", Edit::Append("delete".into()))]);
         let set = difference(&map(&[]), append, &described).unwrap();
         assert_eq!(set["cleanup.policy"].as_deref(), Some("compact,delete"));
 
         let subtract = edits(&[("log.cleanup.policy", Edit::Subtract("delete".into()))]);
-        let command = command(&image, &dynamic, Resource::Cluster, subtract).unwrap();
         let set = BTreeMap::from([("log.cleanup.policy".to_owned(), Some("compact".to_owned()))]);
-        assert_eq!(command, Command::SetBrokerConfigs { set });
+        for (resource, expected) in [
+            (
+                Resource::Cluster,
+                Command::SetBrokerConfigs { set: set.clone() },
+            ),
+            (
+                Resource::Broker,
+                Command::SetOneBrokerConfigs { broker: 1, set },
+            ),
+        ] {
+            let made = command(&image, (1, &dynamic), resource, subtract.clone());
+            assert_eq!(made, Ok(expected));
+        }
     }
 
     #[test]
@@ -291,7 +328,11 @@ mod tests {
 
     #[test]
     fn refusals_name_the_config() {
-        for (name, value) in [("retention.ms", "x"), ("no.such", "1")] {
+        for (name, value) in [
+            ("retention.ms", "x"),
+            ("no.such", "1"),
+            ("message.format.version", "2.8"),
+        ] {
             let error = altered(edits(&[(name, Edit::Set(value.into()))])).unwrap_err();
             assert_eq!(error.code, ErrorCode::InvalidConfig);
             assert!(error.message.contains(name), "{}", error.message);

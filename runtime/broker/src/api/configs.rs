@@ -7,17 +7,18 @@ use kafka_protocol::protocol::StrBytes;
 use tidegate_metadata::Image;
 use tidegate_metadata::binding::{ChainEntry, Pin, PluginRef, parse_chain};
 use tidegate_metadata::config::{
-    CHAINS, ConfigSource, ConfigType, DescribedConfig, DescribedSynonym, PLUGIN_PREFIX,
-    describe_broker, describe_topic, plugin_key,
+    BrokerLayer, CHAINS, ConfigSource, ConfigType, DescribedConfig, DescribedSynonym,
+    PLUGIN_PREFIX, describe_broker, describe_topic, plugin_key,
 };
 use tidegate_plugin::{ConfigKey, ConfigKind, Digest, Engine};
 
-use super::alias_configs::{self, Layers};
+use super::alias_configs;
 use super::topic_admin::AdminError;
 use crate::broker::Broker;
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const BROKER_LOGGER: i8 = 8;
 
 /// What the configs of a request belong to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +28,8 @@ pub(crate) enum Resource {
     Broker,
     /// All brokers: what was set while they run.
     Cluster,
+    /// The loggers of this broker.
+    Loggers,
 }
 
 impl Resource {
@@ -36,11 +39,12 @@ impl Resource {
             TOPIC => Ok(Resource::Topic(name.to_owned())),
             BROKER if name.is_empty() => Ok(Resource::Cluster),
             BROKER if name == node_id.to_string() => Ok(Resource::Broker),
-            BROKER => Err(AdminError::invalid_request(format!(
+            BROKER_LOGGER if name == node_id.to_string() => Ok(Resource::Loggers),
+            BROKER | BROKER_LOGGER => Err(AdminError::invalid_request(format!(
                 "this is broker {node_id}; a broker's configs are asked of itself, or of all with an empty name"
             ))),
             other => Err(AdminError::invalid_request(format!(
-                "resources of type {other} have no configs here; topics are {TOPIC} and brokers {BROKER}"
+                "resources of type {other} have no configs here; topics are {TOPIC}, brokers {BROKER} and loggers {BROKER_LOGGER}"
             ))),
         }
     }
@@ -87,33 +91,53 @@ pub(crate) fn topic_entries(
     image: &Image,
     own: &BTreeMap<String, String>,
 ) -> Vec<ConfigEntry> {
-    let (dynamic, file) = (&image.broker_configs, &broker.config.topic_defaults);
-    let mut described = describe_topic(own, dynamic, file);
-    let layers = Layers { own, dynamic, file };
-    alias_configs::complete(&mut described, layers, &broker.config.plugin_limits);
+    let layers = layers(broker.node_id(), image, &broker.config.topic_defaults);
+    let mut described = describe_topic(own, &layers);
+    alias_configs::complete(&mut described, (own, &layers), &broker.config.plugin_limits);
     let known = KnownKeys::find(&described, image, broker.plugins.engine());
     entries(described, &known)
 }
 
 /// The configs this broker runs with.
 pub(crate) fn broker_entries(broker: &Broker, image: &Image) -> Vec<ConfigEntry> {
-    let (dynamic, file) = (&image.broker_configs, &effective_file(broker, image));
-    let mut described = describe_broker(dynamic, file);
-    let layers = Layers {
-        own: &BTreeMap::new(),
-        dynamic,
-        file,
-    };
-    alias_configs::complete(&mut described, layers, &broker.config.plugin_limits);
-    let known = KnownKeys::find(&described, image, broker.plugins.engine());
-    entries(described, &known)
+    let file = effective_file(broker, image);
+    entries_of(broker, image, &layers(broker.node_id(), image, &file))
 }
 
 /// What was set for all brokers while they run.
 pub(crate) fn cluster_entries(broker: &Broker, image: &Image) -> Vec<ConfigEntry> {
-    let mut all = broker_entries(broker, image);
+    let layers = [(&image.broker_configs, ConfigSource::DynamicDefaultBroker)];
+    let mut all = entries_of(broker, image, &layers);
     all.retain(|entry| entry.source == ConfigSource::DynamicDefaultBroker);
     all
+}
+
+/// The layers of broker configs that this broker and its topics follow.
+pub(super) fn layers<'a>(
+    node_id: i32,
+    image: &'a Image,
+    file: &'a BTreeMap<String, String>,
+) -> Vec<BrokerLayer<'a>> {
+    let own = image.own_broker_configs.get(&node_id);
+    let own = own.map(|own| (own, ConfigSource::DynamicBroker));
+    own.into_iter()
+        .chain([
+            (&image.broker_configs, ConfigSource::DynamicDefaultBroker),
+            (file, ConfigSource::StaticBroker),
+        ])
+        .collect()
+}
+
+fn entries_of(broker: &Broker, image: &Image, layers: &[BrokerLayer<'_>]) -> Vec<ConfigEntry> {
+    let mut described = describe_broker(layers);
+    let none = BTreeMap::new();
+    alias_configs::complete(
+        &mut described,
+        (&none, layers),
+        &broker.config.plugin_limits,
+    );
+    let known = KnownKeys::find(&described, image, broker.plugins.engine());
+    entries(described, &known)
 }
 
 /// Lays what plugins say over what the table says.
@@ -316,7 +340,7 @@ mod tests {
             )]),
             bound: vec!["m".to_owned()],
         };
-        let all = describe_topic(&map(own), &map(&[]), &map(&[]));
+        let all = describe_topic(&map(own), &[]);
         entries(all, &known)
             .into_iter()
             .map(|entry| (entry.name.clone(), entry))
@@ -401,7 +425,16 @@ mod tests {
         assert_eq!(parse(2, "t"), Ok(Resource::Topic("t".to_owned())));
         assert_eq!(parse(4, "4"), Ok(Resource::Broker));
         assert_eq!(parse(4, ""), Ok(Resource::Cluster));
-        for (kind, name) in [(4, "5"), (4, "x"), (4, "04"), (8, "4"), (0, ""), (-1, "t")] {
+        assert_eq!(parse(8, "4"), Ok(Resource::Loggers));
+        for (kind, name) in [
+            (4, "5"),
+            (4, "x"),
+            (4, "04"),
+            (8, "5"),
+            (8, ""),
+            (0, ""),
+            (-1, "t"),
+        ] {
             assert_eq!(parse(kind, name), Err(ErrorCode::InvalidRequest));
         }
     }

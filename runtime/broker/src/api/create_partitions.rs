@@ -10,11 +10,16 @@ use kafka_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse
 use tidegate_metadata::{Command, Image};
 use tidegate_protocol::error::ErrorCode;
 
-use super::topic_admin::{AdminError, change, duplicate_topic, duplicates, find_topic};
+use super::topic_admin::{
+    AdminError, change, duplicate_topic, duplicates, find_topic, mutate, partitions_of,
+};
 use super::{KafkaApi, RequestContext};
 use crate::broker::Broker;
 
 pub(crate) struct CreatePartitions;
+
+/// First version whose clients know THROTTLING_QUOTA_EXCEEDED (KIP-599).
+const STRICT: i16 = 3;
 
 impl KafkaApi for CreatePartitions {
     const KEY: i16 = 37;
@@ -23,10 +28,12 @@ impl KafkaApi for CreatePartitions {
 
     async fn handle(
         broker: &Arc<Broker>,
-        _context: &RequestContext,
+        context: &RequestContext,
         request: CreatePartitionsRequest,
     ) -> CreatePartitionsResponse {
         let twice = duplicates(request.topics.iter().map(|topic| topic.name.clone()));
+        let strict = context.head.api_version >= STRICT;
+        let mutations = broker.quotas.mutations(context.client(), strict);
         let mut answered = BTreeSet::new();
         let mut results = Vec::new();
         for wanted in &request.topics {
@@ -35,11 +42,18 @@ impl KafkaApi for CreatePartitions {
             }
             let grown = match twice.contains(&wanted.name) {
                 true => Err(duplicate_topic(&wanted.name)),
+                false if request.validate_only => {
+                    change(broker, true, |image| command(image, wanted)).await
+                }
                 false => {
-                    change(broker, request.validate_only, |image| {
-                        command(image, wanted)
-                    })
-                    .await
+                    let topic = broker.image().topic(&wanted.name).cloned();
+                    let before = topic.map_or(0, |topic| topic.partitions.len());
+                    let grow = async {
+                        let grown = change(broker, false, |image| command(image, wanted)).await?;
+                        let added = partitions_of(&grown).saturating_sub(before);
+                        Ok::<_, AdminError>((grown, added))
+                    };
+                    mutate(context, &mutations, grow).await
                 }
             };
             let result = CreatePartitionsTopicResult::default().with_name(wanted.name.clone());

@@ -21,7 +21,8 @@ use uuid::Uuid;
 
 use super::configs::{self, ConfigEntry};
 use super::topic_admin::{
-    AdminError, change, check_not_reserved, duplicate_topic, duplicates, new_topic,
+    AdminError, change, check_not_reserved, check_not_retired, duplicate_topic, duplicates, mutate,
+    new_topic, partitions_of,
 };
 use super::{KafkaApi, RequestContext};
 use crate::broker::Broker;
@@ -31,6 +32,8 @@ pub(crate) struct CreateTopics;
 /// First version that tells what was created.
 const RESULTS: i16 = 5;
 const TOPIC_IDS: i16 = 7;
+/// First version whose clients know THROTTLING_QUOTA_EXCEEDED (KIP-599).
+const STRICT: i16 = 6;
 
 impl KafkaApi for CreateTopics {
     const KEY: i16 = 19;
@@ -43,6 +46,8 @@ impl KafkaApi for CreateTopics {
         request: CreateTopicsRequest,
     ) -> CreateTopicsResponse {
         let twice = duplicates(request.topics.iter().map(|topic| topic.name.clone()));
+        let strict = context.head.api_version >= STRICT;
+        let mutations = broker.quotas.mutations(context.client(), strict);
         let mut answered = BTreeSet::new();
         let mut results = Vec::new();
         for wanted in &request.topics {
@@ -51,8 +56,17 @@ impl KafkaApi for CreateTopics {
             }
             let created = match twice.contains(&wanted.name) {
                 true => Err(duplicate_topic(&wanted.name)),
-                false => create(broker, wanted, request.validate_only).await,
+                false if request.validate_only => create(broker, wanted, true).await,
+                false => {
+                    let create = async {
+                        let created = create(broker, wanted, false).await?;
+                        let partitions = partitions_of(&created);
+                        Ok::<_, AdminError>((created, partitions))
+                    };
+                    mutate(context, &mutations, create).await
+                }
             };
+            let created = created.and_then(topic_of);
             let result = CreatableTopicResult::default()
                 .with_name(wanted.name.clone())
                 .with_error_message(None);
@@ -78,9 +92,10 @@ async fn create(
     broker: &Arc<Broker>,
     wanted: &CreatableTopic,
     validate_only: bool,
-) -> Result<Arc<Topic>, AdminError> {
+) -> Result<Outcome, AdminError> {
     check_not_reserved(&wanted.name)?;
     let configs = configs_of(&wanted.configs)?;
+    check_not_retired(configs.keys())?;
     let partitions = given(wanted.num_partitions);
     let factor = given(wanted.replication_factor);
     let assigned = replicas_of(&wanted.assignments)?;
@@ -93,7 +108,11 @@ async fn create(
     if let Command::CreateTopic { assignments, .. } = &mut command {
         *assignments = assigned;
     }
-    match change(broker, validate_only, |_| Ok(command)).await? {
+    change(broker, validate_only, |_| Ok(command)).await
+}
+
+fn topic_of(created: Outcome) -> Result<Arc<Topic>, AdminError> {
+    match created {
         Outcome::Topic(topic) => Ok(topic),
         other => Err(AdminError::new(
             ErrorCode::UnknownServerError,
@@ -257,8 +276,7 @@ mod tests {
             partitions: vec![row.clone(), row],
         };
         for version in CreateTopics::SERVED {
-            let none = BTreeMap::new();
-            let described = describe_topic(&none, &none, &none);
+            let described = describe_topic(&BTreeMap::new(), &[]);
             let created = Created {
                 topic: &topic,
                 id: Some(Uuid::from_bytes(topic.id)),

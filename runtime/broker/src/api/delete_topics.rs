@@ -8,11 +8,13 @@ use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
-use tidegate_metadata::{Command, Image, Topic};
+use tidegate_metadata::{Command, Image, Outcome, Topic};
 use tidegate_protocol::error::ErrorCode;
 use uuid::Uuid;
 
-use super::topic_admin::{AdminError, change, duplicate_topic, duplicates, find_topic, unknown_id};
+use super::topic_admin::{
+    AdminError, change, duplicate_topic, duplicates, find_topic, mutate, partitions_of, unknown_id,
+};
 use super::{KafkaApi, RequestContext};
 use crate::broker::Broker;
 
@@ -22,6 +24,8 @@ const BY_ID: i16 = 6;
 const MESSAGES: i16 = 5;
 /// First version whose clients know TOPIC_DELETION_DISABLED.
 const DELETION_DISABLED: i16 = 3;
+/// First version whose clients know THROTTLING_QUOTA_EXCEEDED (KIP-599).
+const STRICT: i16 = 5;
 
 impl KafkaApi for DeleteTopics {
     const KEY: i16 = 20;
@@ -34,6 +38,7 @@ impl KafkaApi for DeleteTopics {
         request: DeleteTopicsRequest,
     ) -> DeleteTopicsResponse {
         let version = context.head.api_version;
+        let mutations = broker.quotas.mutations(context.client(), version >= STRICT);
         let image = broker.image();
         let asked = asked(version, request);
         let found: Vec<_> = asked.iter().map(|state| find(&image, state)).collect();
@@ -48,9 +53,12 @@ impl KafkaApi for DeleteTopics {
             let deleted = match &found {
                 Err(error) => Err(error.clone()),
                 Ok(topic) if twice.contains(&topic.id) => Err(duplicate_topic(&topic.name)),
-                Ok(topic) => delete(broker, version, topic).await,
+                Ok(topic) => {
+                    let delete = delete(broker, version, topic);
+                    mutate(context, &mutations, delete).await
+                }
             };
-            responses.push(respond(version, state, found.ok(), deleted));
+            responses.push(respond(version, state, found.ok(), deleted.map(drop)));
         }
         DeleteTopicsResponse::default().with_responses(responses)
     }
@@ -79,7 +87,11 @@ fn find<'a>(image: &'a Image, state: &DeleteTopicState) -> Result<&'a Arc<Topic>
     }
 }
 
-async fn delete(broker: &Arc<Broker>, version: i16, topic: &Topic) -> Result<(), AdminError> {
+async fn delete(
+    broker: &Arc<Broker>,
+    version: i16,
+    topic: &Topic,
+) -> Result<(Outcome, usize), AdminError> {
     let enabled = broker.config.topic_defaults.get("delete.topic.enable");
     if enabled.is_some_and(|value| value.trim().eq_ignore_ascii_case("false")) {
         let code = match version >= DELETION_DISABLED {
@@ -100,10 +112,11 @@ async fn delete(broker: &Arc<Broker>, version: i16, topic: &Topic) -> Result<(),
         })
         .ok_or_else(gone)
     };
-    change(broker, false, command).await?;
+    let deleted = change(broker, false, command).await?;
     // What groups committed for it would be wrong for a new topic of the same name.
     broker.groups.topic_deleted(&topic.name);
-    Ok(())
+    let partitions = partitions_of(&deleted);
+    Ok((deleted, partitions))
 }
 
 fn respond(

@@ -1,4 +1,5 @@
-//! DescribeConfigs (key 32), versions 1 to 4: topics, this broker, and what is set for all brokers; value, source and
+//! DescribeConfigs (key 32), versions 1 to 4: topics, this broker, what is set for all brokers, and this
+//! broker's loggers (KIP-412); value, source and
 //! synonyms (KIP-226), type and documentation from 3 on (KIP-569).
 
 use std::collections::BTreeSet;
@@ -13,6 +14,7 @@ use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use super::configs::{ConfigEntry, Resource, broker_entries, cluster_entries, topic_entries};
+use super::log_levels;
 use super::topic_admin::{AdminError, find_topic};
 use super::{KafkaApi, RequestContext};
 use crate::broker::Broker;
@@ -93,6 +95,7 @@ fn entries(
         )),
         Resource::Broker => Ok(broker_entries(broker, &image)),
         Resource::Cluster => Ok(cluster_entries(broker, &image)),
+        Resource::Loggers => log_levels::entries(broker),
     }
 }
 
@@ -148,8 +151,7 @@ mod tests {
 
     fn all() -> Vec<ConfigEntry> {
         let own = BTreeMap::from([("retention.ms".to_owned(), "5".to_owned())]);
-        let none = BTreeMap::new();
-        configs::entries(describe_topic(&own, &none, &none), &KnownKeys::default())
+        configs::entries(describe_topic(&own, &[]), &KnownKeys::default())
     }
 
     fn retention(detail: Detail) -> DescribeConfigsResourceResult {

@@ -8,6 +8,7 @@ use kafka_protocol::messages::describe_producers_response::{
 };
 use kafka_protocol::messages::{DescribeProducersRequest, DescribeProducersResponse, ProducerId};
 use tidegate_protocol::error::ErrorCode;
+use tidegate_record::Offset;
 
 use super::{KafkaApi, RequestContext};
 use crate::broker::Broker;
@@ -54,12 +55,12 @@ fn respond(index: i32, partition: Option<&Partition>) -> PartitionResponse {
     }
 }
 
-fn state(producer: &KnownProducer) -> ProducerState {
+fn state((producer, transaction_start): &(KnownProducer, Option<Offset>)) -> ProducerState {
     ProducerState::default()
         .with_producer_id(ProducerId(producer.id))
         .with_producer_epoch(i32::from(producer.epoch))
         .with_last_sequence(producer.last_sequence)
         .with_last_timestamp(producer.last_used_ms)
-        .with_coordinator_epoch(-1)
-        .with_current_txn_start_offset(-1)
+        .with_coordinator_epoch(producer.coordinator_epoch)
+        .with_current_txn_start_offset(transaction_start.unwrap_or(-1))
 }

@@ -1,7 +1,8 @@
 //! Fetch (key 1), versions 4 to 18: long polls, byte limits, topic ids from 13 on, and the gap marker on every
 //! response that ends in a hole (stream semantics, "Consume path" and "The gap marker").
 //!
-//! Sessions (KIP-227) are `fetch_sessions.rs`. Not served: followers.
+//! `read_committed` ends at the last stable offset and names the aborted transactions (KIP-98). Sessions (KIP-227) are
+//! `fetch_sessions.rs`. Not served: followers.
 
 use std::ops::RangeInclusive;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -9,8 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
-use kafka_protocol::messages::{FetchRequest, FetchResponse};
+use kafka_protocol::messages::fetch_response::{
+    AbortedTransaction, FetchableTopicResponse, PartitionData,
+};
+use kafka_protocol::messages::{FetchRequest, FetchResponse, ProducerId};
 use tidegate_protocol::error::ErrorCode;
 use tidegate_protocol::{EncodeError, Frame, RecordSets, encode_fetch_response};
 use tokio::sync::Notify;
@@ -31,8 +34,6 @@ const MAX_WAIT_MS: u64 = 60_000;
 /// Stored bytes one fetch may look at before it answers with what it has, so that a filter that matches nothing
 /// neither stalls its consumer nor starves others.
 const SCAN_BUDGET: usize = 64 << 20;
-/// Most bytes of records in one response, whatever the client says.
-const MAX_RESPONSE: usize = 64 << 20;
 
 impl KafkaApi for Fetch {
     const KEY: i16 = 1;
@@ -55,12 +56,21 @@ impl KafkaApi for Fetch {
             mode: broker.config.gap_mode(client_id),
             connection: context.connection.clone(),
         };
+        let client = context.client();
+        let owed = broker.quotas.fetch_owed(client);
+        if !owed.is_zero() {
+            context.throttle(owed);
+            return broker.fetch_sessions.nothing_yet(version, &request);
+        }
         let asked = match broker.fetch_sessions.open(version, &request) {
             Ok(asked) => asked,
             Err(code) => return FetchResponse::default().with_error_code(code.code()),
         };
-        let mut poll = Poll::new(broker, version, gaps, &request, &asked.topics);
+        let bounds = Bounds::of(broker, broker.quotas.fetch_window(client));
+        let mut poll = Poll::new(broker, version, gaps, bounds, (&request, &asked.topics));
         poll.run().await;
+        poll.look_up_aborted().await;
+        context.throttle(broker.quotas.fetched(client, poll.used_bytes()));
         for slot in poll.slots() {
             broker
                 .metrics
@@ -90,12 +100,30 @@ struct Gaps {
     connection: Arc<ConnectionContext>,
 }
 
+/// How much one fetch may send and look at, whatever the client says.
+struct Bounds {
+    max_bytes: usize,
+    scan_bytes: usize,
+}
+
+impl Bounds {
+    /// A fetch never comes to more than its client's quota lets it save up, or one fetch would be throttled for long.
+    fn of(broker: &Broker, window: Option<usize>) -> Bounds {
+        let window = window.unwrap_or(usize::MAX);
+        Bounds {
+            max_bytes: broker.config.fetch_max_bytes.min(window),
+            scan_bytes: SCAN_BUDGET.min(window),
+        }
+    }
+}
+
 /// One fetch request while it is being answered.
 struct Poll {
     gaps: Gaps,
     isolation: Isolation,
     min_bytes: usize,
     max_bytes: usize,
+    scan_bytes: usize,
     deadline: Instant,
     topics: Vec<(FetchTopic, Vec<Slot>)>,
     wake: Arc<Notify>,
@@ -107,6 +135,8 @@ struct Slot {
     max_bytes: usize,
     partition: Result<Arc<Partition>, ErrorCode>,
     cursor: Cursor,
+    /// What a `read_committed` consumer must leave out of the batches it gets.
+    aborted: Vec<AbortedTransaction>,
 }
 
 impl Poll {
@@ -114,10 +144,14 @@ impl Poll {
         broker: &Broker,
         version: i16,
         gaps: Gaps,
-        request: &FetchRequest,
-        topics: &[FetchTopic],
+        bounds: Bounds,
+        (request, topics): (&FetchRequest, &[FetchTopic]),
     ) -> Poll {
         let wait = u64::from(request.max_wait_ms.max(0).unsigned_abs()).min(MAX_WAIT_MS);
+        let isolation = match request.isolation_level {
+            0 => Isolation::ReadUncommitted,
+            _ => Isolation::ReadCommitted,
+        };
         let topics = topics
             .iter()
             .map(|wanted| {
@@ -134,19 +168,17 @@ impl Poll {
                 let slots = wanted
                     .partitions
                     .iter()
-                    .map(|p| Slot::new(&topic, p, &gaps))
+                    .map(|p| Slot::new(&topic, p, &gaps, isolation))
                     .collect();
                 (wanted.clone().with_partitions(Vec::new()), slots)
             })
             .collect();
         Poll {
             gaps,
-            isolation: match request.isolation_level {
-                0 => Isolation::ReadUncommitted,
-                _ => Isolation::ReadCommitted,
-            },
+            isolation,
             min_bytes: bytes_of(request.min_bytes),
-            max_bytes: bytes_of(request.max_bytes).min(MAX_RESPONSE),
+            max_bytes: bytes_of(request.max_bytes).min(bounds.max_bytes),
+            scan_bytes: bounds.scan_bytes,
             deadline: Instant::now() + Duration::from_millis(wait),
             topics,
             wake: Arc::new(Notify::new()),
@@ -162,7 +194,10 @@ impl Poll {
             let scanned: usize = self.slots().map(|slot| slot.cursor.scanned_bytes).sum();
             let collected: usize = self.slots().map(|slot| slot.cursor.bytes).sum();
             let failed = self.slots().any(|slot| slot.partition.is_err());
-            if failed || collected >= self.min_bytes.min(self.max_bytes) || scanned >= SCAN_BUDGET {
+            if failed
+                || collected >= self.min_bytes.min(self.max_bytes)
+                || scanned >= self.scan_bytes
+            {
                 return;
             }
             if Instant::now() >= self.deadline {
@@ -213,6 +248,25 @@ impl Poll {
         more
     }
 
+    async fn look_up_aborted(&mut self) {
+        for slot in self.topics.iter_mut().flat_map(|(_, slots)| slots) {
+            let Ok(partition) = &slot.partition else {
+                continue;
+            };
+            match partition.aborted_for(&slot.cursor).await {
+                Ok(aborted) => {
+                    let on_the_wire = aborted.iter().map(|transaction| {
+                        AbortedTransaction::default()
+                            .with_producer_id(ProducerId(transaction.producer_id))
+                            .with_first_offset(transaction.first_offset)
+                    });
+                    slot.aborted = on_the_wire.collect();
+                }
+                Err(failure) => slot.partition = Err(error_code(&failure)),
+            }
+        }
+    }
+
     fn respond(self, sets: &mut RecordSets) -> FetchResponse {
         let (gaps, isolation) = (self.gaps, self.isolation);
         let responses = self
@@ -233,13 +287,24 @@ impl Poll {
         FetchResponse::default().with_responses(responses)
     }
 
+    /// What counts under a quota: what was sent, and what was looked at for it (stream semantics, rule 15).
+    fn used_bytes(&self) -> usize {
+        let used = |slot: &Slot| slot.cursor.bytes.max(slot.cursor.scanned_bytes);
+        self.slots().map(used).sum()
+    }
+
     fn slots(&self) -> impl Iterator<Item = &Slot> {
         self.topics.iter().flat_map(|(_, slots)| slots)
     }
 }
 
 impl Slot {
-    fn new(topic: &Result<Arc<Topic>, ErrorCode>, wanted: &FetchPartition, gaps: &Gaps) -> Slot {
+    fn new(
+        topic: &Result<Arc<Topic>, ErrorCode>,
+        wanted: &FetchPartition,
+        gaps: &Gaps,
+        isolation: Isolation,
+    ) -> Slot {
         let partition = topic.as_ref().map_err(|code| *code).and_then(|topic| {
             let partition = topic
                 .partition(wanted.partition)
@@ -256,15 +321,25 @@ impl Slot {
             }
             _ => wanted.fetch_offset,
         };
+        let cursor = Cursor::new(wanted.fetch_offset, next).isolated(isolation);
         Slot {
             index: wanted.partition,
             max_bytes: bytes_of(wanted.partition_max_bytes),
             partition,
-            cursor: Cursor::new(wanted.fetch_offset, next),
+            cursor: match gaps.mode {
+                GapMode::Marker => cursor,
+                GapMode::Before | GapMode::Cursor => cursor.without_control(),
+            },
+            aborted: Vec::new(),
         }
     }
 
-    fn respond(self, gaps: &Gaps, isolation: Isolation, sets: &mut RecordSets) -> PartitionData {
+    fn respond(
+        mut self,
+        gaps: &Gaps,
+        isolation: Isolation,
+        sets: &mut RecordSets,
+    ) -> PartitionData {
         let data = PartitionData::default().with_partition_index(self.index);
         let partition = match &self.partition {
             Ok(partition) => partition,
@@ -278,9 +353,10 @@ impl Slot {
             }
         };
         let high_watermark = partition.high_watermark();
-        let aborted = (isolation == Isolation::ReadCommitted).then(Vec::new);
+        let aborted = std::mem::take(&mut self.aborted);
+        let aborted = (isolation == Isolation::ReadCommitted).then_some(aborted);
         data.with_high_watermark(high_watermark)
-            .with_last_stable_offset(high_watermark)
+            .with_last_stable_offset(partition.last_stable_offset())
             .with_log_start_offset(partition.log_start())
             .with_aborted_transactions(aborted)
             .with_records(Some(sets.keep(self.batches(gaps))))

@@ -1,6 +1,6 @@
-//! FindCoordinator (key 10), versions 0 to 6: this broker, for every group.
+//! FindCoordinator (key 10), versions 0 to 6: this broker, for every group and transactional id.
 //!
-//! Not served: transaction coordinators and share groups, which are told so with INVALID_REQUEST.
+//! Not served: share groups, which are told so with INVALID_REQUEST.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use crate::broker::Broker;
 pub(crate) struct FindCoordinator;
 
 const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
 /// First version that asks for many keys at once (KIP-699).
 const MANY_KEYS: i16 = 4;
 
@@ -65,21 +66,23 @@ impl KafkaApi for FindCoordinator {
 type NotFound = (ErrorCode, &'static str);
 
 async fn find(broker: &Arc<Broker>, key_type: i8) -> Result<(StrBytes, i32), NotFound> {
-    if key_type != GROUP {
-        return Err((
-            ErrorCode::InvalidRequest,
-            "this version of the broker coordinates consumer groups only",
-        ));
-    }
     let unavailable = (
         ErrorCode::CoordinatorNotAvailable,
         "the coordinator is not ready yet",
     );
-    broker
-        .groups
-        .ensure(broker)
-        .await
-        .map_err(|_| unavailable)?;
+    let ready = match key_type {
+        GROUP => broker.groups.ensure(broker).await.is_ok(),
+        TRANSACTION => broker.transactions.ensure(broker).await.is_ok(),
+        _ => {
+            return Err((
+                ErrorCode::InvalidRequest,
+                "this version of the broker coordinates consumer groups and transactions only",
+            ));
+        }
+    };
+    if !ready {
+        return Err(unavailable);
+    }
     let image = broker.image();
     let listener = image
         .brokers

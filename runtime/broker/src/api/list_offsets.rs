@@ -116,7 +116,7 @@ async fn find(
         LATEST_TIERED => Ok(None),
         MAX_TIMESTAMP => {
             let found = partition
-                .offset_of_max_time()
+                .offset_of_max_time(isolation)
                 .await
                 .map_err(|e| error_code(&e))?;
             Ok(found.map(|(offset, timestamp)| Found {
@@ -127,7 +127,7 @@ async fn find(
         }
         time if time >= 0 => {
             let found = partition
-                .offset_for_time(time)
+                .offset_for_time(time, isolation)
                 .await
                 .map_err(|e| error_code(&e))?;
             Ok(found.map(|(offset, timestamp, epoch)| Found {

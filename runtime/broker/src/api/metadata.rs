@@ -53,7 +53,7 @@ impl KafkaApi for Metadata {
             None => every_topic(broker),
             Some(wanted) => {
                 let create = request.allow_auto_topic_creation && broker.config.auto_create_topics;
-                asked_topics(broker, version, wanted, create).await
+                asked_topics(broker, context, wanted, create).await
             }
         };
         if version >= TOPIC_OPERATIONS_FROM && request.include_topic_authorized_operations {
@@ -106,10 +106,11 @@ fn every_topic(broker: &Broker) -> Vec<MetadataResponseTopic> {
 /// Topics in the order asked for, each once.
 async fn asked_topics(
     broker: &Arc<Broker>,
-    version: i16,
+    context: &RequestContext,
     wanted: Vec<MetadataRequestTopic>,
     create: bool,
 ) -> Vec<MetadataResponseTopic> {
+    let version = context.head.api_version;
     let mut seen = BTreeSet::new();
     let mut creations = if create { MAX_CREATED } else { 0 };
     let mut topics = Vec::new();
@@ -124,7 +125,7 @@ async fn asked_topics(
                 .topic_by_id(id.as_bytes())
                 .cloned()
                 .ok_or_else(|| unknown_id(id)),
-            Ok(Asked::ByName(name)) => named(broker, name, create, &mut creations).await,
+            Ok(Asked::ByName(name)) => named(broker, context, name, create, &mut creations).await,
         };
         topics.push(match found {
             Ok(topic) => described(broker, &topic),
@@ -156,6 +157,7 @@ impl Asked<'_> {
 
 async fn named(
     broker: &Arc<Broker>,
+    context: &RequestContext,
     name: &str,
     create: bool,
     creations: &mut usize,
@@ -172,9 +174,11 @@ async fn named(
         return Err(AdminError::new(ErrorCode::LeaderNotAvailable, why));
     }
     *creations -= 1;
-    auto_create(broker, name).await.inspect_err(|error| {
-        tracing::warn!(topic = name, %error, "cannot create a topic that was asked for");
-    })
+    auto_create(broker, context, name)
+        .await
+        .inspect_err(|error| {
+            tracing::warn!(topic = name, %error, "cannot create a topic that was asked for");
+        })
 }
 
 fn described(broker: &Broker, topic: &Topic) -> MetadataResponseTopic {

@@ -3,33 +3,46 @@
 use std::future::Future;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_protocol::{
     DecodeBudget, EncodeError, Frame, RecordSets, Request, RequestHead, encode_response,
 };
 
+use self::throttle::Throttled;
+
 use crate::broker::Broker;
 use crate::connection::ConnectionContext;
+use crate::quotas::{Client, timed};
 
+pub(crate) mod add_offsets_to_txn;
+pub(crate) mod add_partitions_to_txn;
 pub(crate) mod alias_configs;
+pub(crate) mod alter_client_quotas;
 pub(crate) mod alter_configs;
 pub(crate) mod alter_partition_reassignments;
 pub(crate) mod api_versions;
 pub(crate) mod config_changes;
 pub(crate) mod configs;
+pub(crate) mod consumer_group_describe;
+pub(crate) mod consumer_group_heartbeat;
 pub(crate) mod create_partitions;
 pub(crate) mod create_topics;
 pub(crate) mod delete_groups;
 pub(crate) mod delete_records;
 pub(crate) mod delete_topics;
+pub(crate) mod describe_client_quotas;
 pub(crate) mod describe_cluster;
 pub(crate) mod describe_configs;
 pub(crate) mod describe_groups;
 pub(crate) mod describe_log_dirs;
 pub(crate) mod describe_producers;
+pub(crate) mod describe_transactions;
 pub(crate) mod elect_leaders;
+pub(crate) mod end_txn;
 pub(crate) mod fetch;
 pub(crate) mod find_coordinator;
 pub(crate) mod heartbeat;
@@ -40,14 +53,20 @@ pub(crate) mod leave_group;
 pub(crate) mod list_groups;
 pub(crate) mod list_offsets;
 pub(crate) mod list_partition_reassignments;
+pub(crate) mod list_transactions;
+pub(crate) mod log_levels;
 pub(crate) mod metadata;
 pub(crate) mod offset_commit;
 pub(crate) mod offset_delete;
 pub(crate) mod offset_fetch;
 pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
+pub(crate) mod quota_entities;
 pub(crate) mod sync_group;
+pub(crate) mod throttle;
 pub(crate) mod topic_admin;
+pub(crate) mod txn_offset_commit;
+pub(crate) mod write_txn_markers;
 
 /// A request that gets no answer: the connection is closed.
 #[derive(Debug, thiserror::Error)]
@@ -69,8 +88,54 @@ pub(crate) enum Refused {
 pub(crate) struct RequestContext {
     pub(crate) head: RequestHead,
     pub(crate) connection: Arc<ConnectionContext>,
+    throttle_ms: AtomicU64,
     /// What the records of a Fetch response stand for; its encoder takes it.
     pub(crate) record_sets: Mutex<RecordSets>,
+}
+
+impl RequestContext {
+    pub(crate) fn new(head: RequestHead, connection: Arc<ConnectionContext>) -> RequestContext {
+        RequestContext {
+            head,
+            connection,
+            throttle_ms: AtomicU64::new(0),
+            record_sets: Mutex::default(),
+        }
+    }
+
+    /// Who sent the request, as far as quotas are concerned.
+    pub(crate) fn client(&self) -> Client<'_> {
+        Client {
+            user: ANONYMOUS,
+            client_id: self.head.client_id.as_deref().unwrap_or_default(),
+        }
+    }
+
+    /// Holds the client up for so long after its answer; of several times the longest counts.
+    pub(crate) fn throttle(&self, time: Duration) {
+        // Rounded up, so that who waits for so many milliseconds owes nothing any more.
+        let ms = time.as_nanos().div_ceil(1_000_000);
+        let ms = u64::try_from(ms).unwrap_or(u64::MAX);
+        self.throttle_ms.fetch_max(ms, Ordering::Relaxed);
+    }
+
+    pub(crate) fn throttled(&self) -> Duration {
+        Duration::from_millis(self.throttle_ms.load(Ordering::Relaxed))
+    }
+}
+
+/// Whom Kafka takes everybody for who did not say a name.
+const ANONYMOUS: &str = "ANONYMOUS";
+
+/// An answer, and how long its client is not read from after it (KIP-219).
+pub(crate) struct Answered {
+    pub(crate) frame: Frame,
+    pub(crate) throttle: Duration,
+}
+
+/// As the `throttle_time_ms` of a response.
+pub(crate) fn throttle_ms(time: Duration) -> i32 {
+    i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
 }
 
 /// A Kafka API: its key, what it serves, and its handler.
@@ -99,7 +164,7 @@ pub(crate) trait KafkaApi {
     }
 }
 
-type Answer = Pin<Box<dyn Future<Output = Result<Frame, Refused>> + Send>>;
+type Answer = Pin<Box<dyn Future<Output = Result<Answered, Refused>> + Send>>;
 
 /// A row of the dispatch table.
 pub(crate) struct Entry {
@@ -109,7 +174,10 @@ pub(crate) struct Entry {
     pub(crate) answer: fn(Arc<Broker>, RequestContext, Bytes) -> Answer,
 }
 
-pub(crate) fn entry<A: KafkaApi>() -> Entry {
+pub(crate) fn entry<A: KafkaApi>() -> Entry
+where
+    <A::Request as Request>::Response: Throttled,
+{
     Entry {
         key: A::KEY,
         served: A::SERVED,
@@ -117,11 +185,21 @@ pub(crate) fn entry<A: KafkaApi>() -> Entry {
         answer: |broker, context, body| {
             Box::pin(async move {
                 let version = context.head.api_version;
-                let budget = DecodeBudget::for_request(A::KEY, body.len());
-                let request =
-                    tidegate_protocol::decode::<A::Request>(A::KEY, version, body, budget)?;
-                let response = A::handle(&broker, &context, request).await;
-                Ok(A::encode(&context, &response)?)
+                let work = async {
+                    let budget = DecodeBudget::for_request(A::KEY, body.len());
+                    let request =
+                        tidegate_protocol::decode::<A::Request>(A::KEY, version, body, budget)?;
+                    Ok::<_, Refused>(A::handle(&broker, &context, request).await)
+                };
+                let (response, busy) = timed(broker.quotas.counts_time(), work).await;
+                let mut response = response?;
+                context.throttle(broker.quotas.worked(context.client(), busy));
+                let throttle = context.throttled();
+                if !throttle.is_zero() {
+                    response.throttled(throttle_ms(throttle));
+                }
+                let frame = A::encode(&context, &response)?;
+                Ok(Answered { frame, throttle })
             })
         },
     }

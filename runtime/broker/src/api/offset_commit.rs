@@ -17,6 +17,9 @@ use crate::clock::now_ms;
 
 pub(crate) struct OffsetCommit;
 
+/// First version whose generation may be a member epoch (KIP-848).
+const MEMBER_EPOCHS: i16 = 9;
+
 impl KafkaApi for OffsetCommit {
     const KEY: i16 = 8;
     const SERVED: RangeInclusive<i16> = 2..=9;
@@ -24,7 +27,7 @@ impl KafkaApi for OffsetCommit {
 
     async fn handle(
         broker: &Arc<Broker>,
-        _context: &RequestContext,
+        context: &RequestContext,
         request: OffsetCommitRequest,
     ) -> OffsetCommitResponse {
         let group = request.group_id.to_string();
@@ -38,6 +41,7 @@ impl KafkaApi for OffsetCommit {
             generation: request.generation_id_or_member_epoch,
             member_id: request.member_id.to_string(),
             group_instance_id: request.group_instance_id.map(|id| id.to_string()),
+            knows_epochs: context.head.api_version >= MEMBER_EPOCHS,
             offsets,
         };
         let committed = match broker.groups.ask(broker, &group, commit).await {

@@ -9,7 +9,7 @@ use kafka_protocol::messages::offset_fetch_response::{
 };
 use kafka_protocol::messages::{GroupId, OffsetFetchRequest, OffsetFetchResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
-use tidegate_coordinator::{GroupError, OffsetAndMetadata, Reply, Request};
+use tidegate_coordinator::{FoundOffset, GroupError, Reply, Request, TopicOffsets};
 
 use super::{KafkaApi, RequestContext};
 use crate::broker::Broker;
@@ -22,7 +22,7 @@ const GROUP_ERROR: i16 = 2;
 const LEADER_EPOCH: i16 = 5;
 
 type Wanted = Option<Vec<(String, Vec<i32>)>>;
-type Found = Vec<(String, Vec<(i32, Option<OffsetAndMetadata>)>)>;
+type Found = TopicOffsets;
 
 impl KafkaApi for OffsetFetch {
     const KEY: i16 = 9;
@@ -35,6 +35,7 @@ impl KafkaApi for OffsetFetch {
         request: OffsetFetchRequest,
     ) -> OffsetFetchResponse {
         let version = context.head.api_version;
+        let stable = request.require_stable;
         if version < MANY_GROUPS {
             let wanted: Wanted = request.topics.map(|topics| {
                 topics
@@ -42,7 +43,8 @@ impl KafkaApi for OffsetFetch {
                     .map(|t| (t.name.to_string(), t.partition_indexes))
                     .collect()
             });
-            let found = fetch(broker, &request.group_id, wanted.clone()).await;
+            let asks = Asks::default();
+            let found = fetch(broker, &request.group_id, asks, wanted.clone(), stable).await;
             return one_group(version, wanted, found);
         }
         let mut groups = Vec::with_capacity(request.groups.len());
@@ -53,18 +55,46 @@ impl KafkaApi for OffsetFetch {
                     .map(|t| (t.name.to_string(), t.partition_indexes))
                     .collect()
             });
-            let found = fetch(broker, &group.group_id, wanted).await;
+            let asks = Asks {
+                member_id: group.member_id.map(|id| id.to_string()),
+                member_epoch: group.member_epoch,
+            };
+            let found = fetch(broker, &group.group_id, asks, wanted, stable).await;
             groups.push(group_response(group.group_id, found));
         }
         OffsetFetchResponse::default().with_groups(groups)
     }
 }
 
-async fn fetch(broker: &Arc<Broker>, group: &GroupId, topics: Wanted) -> Result<Found, GroupError> {
+/// The member of a consumer group that asks, from version 9 on (KIP-848).
+struct Asks {
+    member_id: Option<String>,
+    member_epoch: i32,
+}
+
+impl Default for Asks {
+    fn default() -> Asks {
+        Asks {
+            member_id: None,
+            member_epoch: -1,
+        }
+    }
+}
+
+async fn fetch(
+    broker: &Arc<Broker>,
+    group: &GroupId,
+    asks: Asks,
+    topics: Wanted,
+    require_stable: bool,
+) -> Result<Found, GroupError> {
     let group = group.to_string();
     let request = Request::FetchOffsets {
         group: group.clone(),
+        member_id: asks.member_id,
+        member_epoch: asks.member_epoch,
         topics,
+        require_stable,
     };
     match broker.groups.ask(broker, &group, request).await? {
         Reply::FetchOffsets(found) => found,
@@ -88,13 +118,13 @@ fn one_group(
         .map(|(name, partitions)| {
             let partitions = partitions
                 .into_iter()
-                .map(|(index, offset)| {
-                    let (offset, epoch, metadata) = fields(offset);
+                .map(|(index, found)| {
+                    let (offset, epoch, metadata, unstable) = fields(found);
                     let partition = OffsetFetchResponsePartition::default()
                         .with_partition_index(index)
                         .with_committed_offset(offset)
                         .with_metadata(Some(metadata))
-                        .with_error_code(partition_error);
+                        .with_error_code(unstable.max(partition_error));
                     match version >= LEADER_EPOCH {
                         true => partition.with_committed_leader_epoch(epoch),
                         false => partition,
@@ -124,13 +154,14 @@ fn group_response(group: GroupId, found: Result<Found, GroupError>) -> OffsetFet
         .map(|(name, partitions)| {
             let partitions = partitions
                 .into_iter()
-                .map(|(index, offset)| {
-                    let (offset, epoch, metadata) = fields(offset);
+                .map(|(index, found)| {
+                    let (offset, epoch, metadata, unstable) = fields(found);
                     OffsetFetchResponsePartitions::default()
                         .with_partition_index(index)
                         .with_committed_offset(offset)
                         .with_committed_leader_epoch(epoch)
                         .with_metadata(Some(metadata))
+                        .with_error_code(unstable)
                 })
                 .collect();
             OffsetFetchResponseTopics::default()
@@ -141,15 +172,17 @@ fn group_response(group: GroupId, found: Result<Found, GroupError>) -> OffsetFet
     response.with_topics(topics)
 }
 
-/// Offset -1 is "nothing committed", as Kafka says it.
-fn fields(offset: Option<OffsetAndMetadata>) -> (i64, i32, StrBytes) {
-    match offset {
-        Some(found) => (
+/// Offset, its leader epoch, metadata and error code. Offset -1 is "nothing committed", as Kafka says it.
+fn fields(found: FoundOffset) -> (i64, i32, StrBytes, i16) {
+    match found {
+        Ok(Some(found)) => (
             found.offset,
             found.leader_epoch,
             StrBytes::from_string(found.metadata),
+            0,
         ),
-        None => (-1, -1, StrBytes::default()),
+        Ok(None) => (-1, -1, StrBytes::default(), 0),
+        Err(error) => (-1, -1, StrBytes::default(), error.code()),
     }
 }
 
@@ -159,7 +192,7 @@ fn unknown(wanted: Vec<(String, Vec<i32>)>) -> Found {
         .map(|(topic, indexes)| {
             (
                 topic,
-                indexes.into_iter().map(|index| (index, None)).collect(),
+                indexes.into_iter().map(|index| (index, Ok(None))).collect(),
             )
         })
         .collect()

@@ -1,6 +1,6 @@
 //! Produce (key 0), versions 3 to 13: acks 0, 1 and all; idempotent batches; topic ids from 13 on (KIP-516).
 //!
-//! Not served: transactions (a transactional batch is refused with INVALID_TXN_STATE until the coordinator exists).
+//! Transactional batches wait in their partition until the coordinator knows of it: `transactional_produce.rs`.
 
 use std::future::Future;
 use std::ops::RangeInclusive;
@@ -21,10 +21,11 @@ use tidegate_record::{CheckedBatch, ProduceError};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{Refused, RequestContext};
+use super::{Refused, RequestContext, throttle_ms};
 use crate::broker::Broker;
 use crate::partition::{Acks, ProduceFailure, ProduceOutcome};
 use crate::topics::Topic;
+use crate::transactional_produce::Questions;
 
 pub(crate) const KEY: i16 = 0;
 pub(crate) const SERVED: RangeInclusive<i16> = 3..=13;
@@ -48,29 +49,63 @@ enum Waiting {
     Failed(ProduceFailure),
 }
 
-/// Admits every batch of the request before it returns; the future is the answer.
+/// What all batches of a request have in common.
+struct Sender {
+    acks: Acks,
+    transactional_id: Option<String>,
+    questions: Questions,
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<Option<Bytes>, Refused>> + Send>>;
+
+/// Admits every batch of the request before it returns; the future is the answer, and the time is for how long the client
+/// is not read from.
 pub(crate) fn admit(
     broker: &Arc<Broker>,
     context: RequestContext,
     body: Bytes,
-) -> Pin<Box<dyn Future<Output = Result<Option<Bytes>, Refused>> + Send>> {
+) -> (Answer, Duration) {
+    let started = broker.quotas.counts_time().then(std::time::Instant::now);
     let version = context.head.api_version;
+    let bytes = body.len();
     let decoded = decode(version, body);
     let request = match decoded {
         Ok(request) => request,
-        Err(refused) => return Box::pin(std::future::ready(Err(refused))),
+        Err(refused) => {
+            let answer = std::future::ready(Err(refused));
+            return (Box::pin(answer), Duration::ZERO);
+        }
     };
     let timeout = Duration::from_millis(request.timeout_ms.max(0).unsigned_abs().into());
     let deadline = Instant::now() + timeout;
     let raw_acks = request.acks;
     let outcomes = match acks_of(raw_acks) {
-        Some(acks) => admit_topics(broker, version, acks, request.topic_data),
+        Some(acks) => {
+            let mut sender = Sender {
+                acks,
+                transactional_id: request.transactional_id.map(|id| id.0.to_string()),
+                questions: Questions::default(),
+            };
+            let outcomes = admit_topics(broker, version, &mut sender, request.topic_data);
+            if let Some(transactional_id) = &sender.transactional_id {
+                sender.questions.ask(broker, version, transactional_id);
+            }
+            outcomes
+        }
         None => refuse_topics(version, request.topic_data),
     };
+    let client = context.client();
+    // As Kafka does it: the whole request counts, whatever becomes of its batches.
+    context.throttle(broker.quotas.produced(client, bytes));
+    if let Some(started) = started {
+        context.throttle(broker.quotas.worked(client, started.elapsed()));
+    }
+    let throttle = context.throttled();
     let correlation_id = context.head.correlation_id;
     let broker = broker.clone();
-    Box::pin(async move {
+    let answer: Answer = Box::pin(async move {
         let response = collect(&broker, version, deadline, outcomes).await;
+        let response = response.with_throttle_time_ms(throttle_ms(throttle));
         if raw_acks == 0 {
             return match first_error(&response) {
                 // There is no response to put the error in; a closed connection is how the client learns of it.
@@ -84,7 +119,8 @@ pub(crate) fn admit(
             correlation_id,
             &response,
         )?))
-    })
+    });
+    (answer, throttle)
 }
 
 fn decode(version: i16, body: Bytes) -> Result<ProduceRequest, Refused> {
@@ -107,7 +143,7 @@ fn acks_of(acks: i16) -> Option<Acks> {
 fn admit_topics(
     broker: &Broker,
     version: i16,
-    acks: Acks,
+    sender: &mut Sender,
     topics: Vec<TopicProduceData>,
 ) -> Outcomes {
     topics
@@ -120,7 +156,7 @@ fn admit_topics(
             let partitions = data
                 .partition_data
                 .into_iter()
-                .map(|data| (data.index, admit_batch(broker, &topic, acks, data)))
+                .map(|data| (data.index, admit_batch(broker, &topic, sender, data)))
                 .collect();
             TopicOutcomes {
                 response,
@@ -175,7 +211,7 @@ fn find_topic(
 fn admit_batch(
     broker: &Broker,
     topic: &Result<Arc<Topic>, ProduceFailure>,
-    acks: Acks,
+    sender: &mut Sender,
     data: PartitionProduceData,
 ) -> Waiting {
     let admitted = topic.as_ref().map_err(Clone::clone).and_then(|topic| {
@@ -187,14 +223,19 @@ fn admit_batch(
         let max_bytes = topic.settings.config().max_message_bytes;
         let batch = CheckedBatch::check(data.records.unwrap_or_default(), max_bytes)
             .map_err(|error| refusal(&error))?;
-        if batch.batch().header().attributes.is_transactional() {
-            let sentence = "transactions are not served by this version of the broker";
-            return Err(ProduceFailure::new(ErrorCode::InvalidTxnState, sentence));
+        let header = *batch.batch().header();
+        if header.attributes.is_transactional() && sender.transactional_id.is_none() {
+            let sentence = "a transactional batch needs the request's transactional id";
+            let code = ErrorCode::TransactionalIdAuthorizationFailed;
+            return Err(ProduceFailure::new(code, sentence));
         }
         broker
             .metrics
             .produced(batch.batch().record_count(), batch.batch().size());
-        Ok(partition.produce(batch, acks))
+        let outcome = partition.produce(batch, sender.acks);
+        let questions = &mut sender.questions;
+        questions.collect(topic.settings.name(), &partition, &header);
+        Ok(outcome)
     });
     match admitted {
         Ok(outcome) => Waiting::For(outcome),

@@ -3,15 +3,19 @@
 //! Kafka's error codes for what the metadata refuses are assigned here and nowhere else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::sync::Arc;
 
 use kafka_protocol::protocol::StrBytes;
+use tidegate_metadata::config::is_retired;
 use tidegate_metadata::{Command, Image, Outcome, Refusal, Topic, apply, validate_topic_name};
 use tidegate_protocol::error::ErrorCode;
 use uuid::Uuid;
 
+use super::RequestContext;
 use crate::broker::Broker;
 use crate::metadata_log::ProposeError;
+use crate::quotas::Mutations;
 
 /// Why an admin operation was not done: Kafka's code, and a sentence for the person who asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -100,6 +104,24 @@ pub(crate) async fn change(
     }
 }
 
+/// As [`change`], of so many partitions as the outcome of it says, under the client's controller_mutation_rate (KIP-599).
+pub(crate) async fn mutate(
+    context: &RequestContext,
+    mutations: &Mutations<'_>,
+    change: impl Future<Output = Result<(Outcome, usize), AdminError>>,
+) -> Result<Outcome, AdminError> {
+    mutations.check().map_err(|owed| {
+        context.throttle(owed);
+        AdminError::new(
+            ErrorCode::ThrottlingQuotaExceeded,
+            "the quota controller_mutation_rate is used up; try again after the throttle time",
+        )
+    })?;
+    let (outcome, partitions) = change.await?;
+    context.throttle(mutations.count(partitions));
+    Ok(outcome)
+}
+
 /// The command for a topic with this broker's defaults for what is not said.
 pub(crate) fn new_topic(
     broker: &Broker,
@@ -122,14 +144,43 @@ pub(crate) fn new_topic(
 /// Creates a topic because somebody asked about it. One that is there by now is as good.
 pub(crate) async fn auto_create(
     broker: &Arc<Broker>,
+    context: &RequestContext,
     name: &str,
 ) -> Result<Arc<Topic>, AdminError> {
     check_not_reserved(name)?;
     let command = new_topic(broker, name, None, None, BTreeMap::new());
-    match change(broker, false, |_| Ok(command)).await {
+    // Never refused: who is over the quota is held up after its answer.
+    let mutations = broker.quotas.mutations(context.client(), false);
+    let create = async {
+        let created = change(broker, false, |_| Ok(command)).await?;
+        let partitions = partitions_of(&created);
+        Ok::<_, AdminError>((created, partitions))
+    };
+    match mutate(context, &mutations, create).await {
         Ok(Outcome::Topic(topic)) => Ok(topic),
         Err(error) if error.code != ErrorCode::TopicAlreadyExists => Err(error),
         _ => find_topic(&broker.image(), name).cloned(),
+    }
+}
+
+/// How many partitions a topic has that was created or deleted.
+pub(crate) fn partitions_of(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Topic(topic) | Outcome::Deleted(topic) => topic.partitions.len(),
+        _ => 0,
+    }
+}
+
+/// Logs of older programs hold configs that Kafka gave up; nobody sets them any more.
+pub(crate) fn check_not_retired<'a>(
+    names: impl IntoIterator<Item = &'a String>,
+) -> Result<(), AdminError> {
+    match names.into_iter().find(|name| is_retired(name)) {
+        None => Ok(()),
+        Some(name) => Err(AdminError::new(
+            ErrorCode::InvalidConfig,
+            format!("unknown topic config `{name}`: Kafka 4.0 gave it up"),
+        )),
     }
 }
 

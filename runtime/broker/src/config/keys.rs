@@ -42,20 +42,16 @@ static KEYS: &[OwnKey] = keys![
         "Listeners of these names are for Kafka's controllers and are not opened.";
     "listener.security.protocol.map", List, "", Check::Any,
         "What protocol each listener name means; only PLAINTEXT is served.";
-    "max.incremental.fetch.session.cache.slots", Int, "1000", Check::AtLeast(0),
-        "The most fetch sessions that are remembered; a client without one sends its whole list of partitions with each poll.";
-    "max.connections.per.ip", Int, "2147483647", Check::AtLeast(1),
-        "The most connections from one address at one time.";
-    "producer.id.expiration.ms", Int, "86400000", Check::AtLeast(1),
-        "How long the sequence state of an idle producer is kept, in milliseconds.";
-    "queued.max.request.bytes", Long, "-1", Check::AtLeast(-1),
-        "Bytes of request frames in memory at once, over all connections; -1 is 256 MiB or twice socket.request.max.bytes, whichever is more.";
     "tidegate.append.queue.bytes", Long, "67108864", Check::Between(1_048_576, 17_179_869_184),
         "Bytes of batches that may wait for the writer thread of a store.";
     "tidegate.consume.gap.clients", List, "", Check::Any,
         "Client ids whose gaps are told in another way than `tidegate.consume.gap`: `pattern=mode`, comma-separated, `*` for any characters.";
     "tidegate.max.decoded.bytes", Int, "67108864", Check::AtLeast(1024),
         "The most bytes that one batch may decompress to before a plugin or another codec sees it.";
+    "tidegate.scrub.bytes.per.sec", Long, "8388608", Check::AtLeast(65_536),
+        "How fast the scrub reads, in bytes per second.";
+    "tidegate.scrub.interval.ms", Long, "604800000", Check::AtLeast(0),
+        "Time between two scrubs, in milliseconds; the first begins with the broker. A scrub reads everything stored and checks it. 0 is never.";
     "tidegate.sync.lazy.ms", Int, "20", Check::Between(1, 60_000),
         "A write that no acks=all waits for is synced to disk within this time, in milliseconds; consumers see it then.";
     "tidegate.tail.cache.bytes", Long, "134217728", Check::Between(0, 1_099_511_627_776),

@@ -14,9 +14,14 @@ mod properties;
 mod resolve;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use tidegate_coordinator::{Assignor, MigrationPolicy};
 use tidegate_plugin::{Compiler, Limits, PublicKey};
+
+use crate::loggers::Loggers;
 
 pub use self::address::HostPort;
 pub use self::gap::{ConsumeGap, GapChoice, GapMode};
@@ -62,9 +67,15 @@ pub struct ServerConfig {
     pub socket_request_max_bytes: usize,
     /// Bytes of request frames in memory at once, over all connections.
     pub queued_request_bytes: usize,
-    pub max_connections: usize,
-    pub max_connections_per_ip: usize,
+    /// `None` leaves it to the system, which lets it grow with the load.
+    pub socket_send_buffer_bytes: Option<u32>,
+    pub socket_receive_buffer_bytes: Option<u32>,
+    /// Connections that may wait to be accepted.
+    pub socket_backlog: u32,
+    /// The most bytes of records in one fetch response, but for a larger first batch.
+    pub fetch_max_bytes: usize,
     pub max_fetch_sessions: usize,
+    pub quota_windows: QuotaWindows,
     pub log_cleaner_enable: bool,
     pub log_cleaner_backoff_ms: u64,
     /// Memory for the keys of one pass of compaction.
@@ -77,16 +88,28 @@ pub struct ServerConfig {
     pub group_min_session_timeout_ms: i64,
     pub group_max_session_timeout_ms: i64,
     pub group_max_size: usize,
+    pub consumer_groups: ConsumerGroupConfig,
     pub offset_metadata_max_bytes: usize,
     pub offsets_retention_ms: i64,
+
+    pub transaction_topic_partitions: i32,
+    /// The longest timeout that a transactional producer may ask for.
+    pub transaction_max_timeout_ms: i32,
+    /// How often transactions that are open for too long are looked for.
+    pub transaction_abort_interval_ms: u64,
+    /// How often transactional ids that nobody uses are looked for.
+    pub transaction_expiry_interval_ms: u64,
+    pub transactional_id_expiration_ms: i64,
 
     pub tail_cache_bytes: usize,
     pub append_queue_bytes: usize,
     /// A write that nobody asked to sync is synced within this time.
     pub lazy_sync_ms: u64,
+    /// Time between two scrubs of the store; 0 is never.
+    pub scrub_interval_ms: u64,
+    pub scrub_bytes_per_sec: u64,
     /// Most bytes that one batch may decompress to.
     pub max_decoded_bytes: usize,
-    pub producer_id_expiration_ms: i64,
     pub log_retention_check_interval_ms: u64,
 
     pub plugin_engine: PluginEngineConfig,
@@ -100,8 +123,33 @@ pub struct ServerConfig {
     pub topics: BTreeMap<String, TopicDeclaration>,
     pub consume_gap: ConsumeGap,
 
+    /// The process's log, where its levels may be changed while it runs; set by whoever starts a broker.
+    pub loggers: Option<Arc<dyn Loggers>>,
+
     /// Sentences for the log: ignored keys, values that mean something else here.
     pub warnings: Vec<String>,
+}
+
+/// How long a client may save up what a quota allows: so many windows of so many seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotaWindows {
+    pub number: u32,
+    pub seconds: u32,
+    /// For creating and deleting partitions.
+    pub mutation_number: u32,
+    pub mutation_seconds: u32,
+}
+
+/// `group.consumer.*`: groups whose coordinator assigns (KIP-848).
+#[derive(Clone, Debug)]
+pub struct ConsumerGroupConfig {
+    pub session_timeout_ms: i32,
+    pub session_timeout_range_ms: RangeInclusive<i32>,
+    pub heartbeat_interval_ms: i32,
+    pub heartbeat_interval_range_ms: RangeInclusive<i32>,
+    pub max_size: usize,
+    pub assignors: Vec<Assignor>,
+    pub migration: MigrationPolicy,
 }
 
 #[derive(Clone, Debug)]

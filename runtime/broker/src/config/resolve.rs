@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use tidegate_coordinator::{Assignor, MigrationPolicy};
 use tidegate_metadata::config::{broker_defs, validate_static_broker_config};
 use tidegate_metadata::validate_topic_name;
 use tidegate_plugin::{Compiler, KeyError, Limits, PublicKey};
@@ -12,8 +14,8 @@ use tidegate_plugin::{Compiler, KeyError, Limits, PublicKey};
 use super::file::{Layer, declaration, from_pairs, read};
 use super::keys::own_key;
 use super::{
-    ConfigError, ConsumeGap, GapChoice, HostPort, PluginEngineConfig, ServeOptions, ServerConfig,
-    TopicDeclaration,
+    ConfigError, ConsumeGap, ConsumerGroupConfig, GapChoice, HostPort, PluginEngineConfig,
+    QuotaWindows, ServeOptions, ServerConfig, TopicDeclaration,
 };
 
 const COMMAND_LINE: &str = "the command line";
@@ -78,9 +80,17 @@ fn resolve(layers: Vec<Layer>, options: &ServeOptions) -> Result<ServerConfig, C
         topic_defaults: values.broker_configs(),
         socket_request_max_bytes,
         queued_request_bytes: values.queued_request_bytes(socket_request_max_bytes)?,
-        max_connections: values.number("max.connections")?,
-        max_connections_per_ip: values.number("max.connections.per.ip")?,
+        socket_send_buffer_bytes: values.buffer("socket.send.buffer.bytes")?,
+        socket_receive_buffer_bytes: values.buffer("socket.receive.buffer.bytes")?,
+        socket_backlog: values.number("socket.listen.backlog.size")?,
+        fetch_max_bytes: values.number("fetch.max.bytes")?,
         max_fetch_sessions: values.number("max.incremental.fetch.session.cache.slots")?,
+        quota_windows: QuotaWindows {
+            number: values.number("quota.window.num")?,
+            seconds: values.number("quota.window.size.seconds")?,
+            mutation_number: values.number("controller.quota.window.num")?,
+            mutation_seconds: values.number("controller.quota.window.size.seconds")?,
+        },
         log_cleaner_enable: values.boolean("log.cleaner.enable"),
         log_cleaner_backoff_ms: values.number("log.cleaner.backoff.ms")?,
         log_cleaner_dedupe_bytes: values.number("log.cleaner.dedupe.buffer.size")?,
@@ -91,13 +101,22 @@ fn resolve(layers: Vec<Layer>, options: &ServeOptions) -> Result<ServerConfig, C
         group_min_session_timeout_ms: values.number("group.min.session.timeout.ms")?,
         group_max_session_timeout_ms: values.number("group.max.session.timeout.ms")?,
         group_max_size: values.number("group.max.size")?,
+        consumer_groups: values.consumer_groups()?,
         offset_metadata_max_bytes: values.number("offset.metadata.max.bytes")?,
         offsets_retention_ms: values.number::<i64>("offsets.retention.minutes")? * 60_000,
+        transaction_topic_partitions: values.number("transaction.state.log.num.partitions")?,
+        transaction_max_timeout_ms: values.number("transaction.max.timeout.ms")?,
+        transaction_abort_interval_ms: values
+            .number("transaction.abort.timed.out.transaction.cleanup.interval.ms")?,
+        transaction_expiry_interval_ms: values
+            .number("transaction.remove.expired.transaction.cleanup.interval.ms")?,
+        transactional_id_expiration_ms: values.number("transactional.id.expiration.ms")?,
         tail_cache_bytes: values.number("tidegate.tail.cache.bytes")?,
         append_queue_bytes: values.number("tidegate.append.queue.bytes")?,
         lazy_sync_ms: values.number("tidegate.sync.lazy.ms")?,
+        scrub_interval_ms: values.number("tidegate.scrub.interval.ms")?,
+        scrub_bytes_per_sec: values.number("tidegate.scrub.bytes.per.sec")?,
         max_decoded_bytes: values.number("tidegate.max.decoded.bytes")?,
-        producer_id_expiration_ms: values.number("producer.id.expiration.ms")?,
         log_retention_check_interval_ms: values.number("log.retention.check.interval.ms")?,
         plugin_engine: values.plugin_engine(options)?,
         trusted_keys: values.trusted_keys()?,
@@ -105,6 +124,7 @@ fn resolve(layers: Vec<Layer>, options: &ServeOptions) -> Result<ServerConfig, C
         plugins,
         topics: declarations(topics)?,
         consume_gap: values.consume_gap()?,
+        loggers: None,
         warnings: values.warnings,
     };
     Ok(config)
@@ -197,6 +217,12 @@ impl Values {
         value
             .parse()
             .map_err(|_| self.wrong(key, &value, "expected a number in range".to_owned()))
+    }
+
+    /// -1 leaves it to the system, and so does 0.
+    fn buffer(&self, key: &str) -> Result<Option<u32>, ConfigError> {
+        let bytes = self.number::<i32>(key)?;
+        Ok(u32::try_from(bytes).ok().filter(|bytes| *bytes > 0))
     }
 
     /// `check` has seen that it is true or false.
@@ -398,6 +424,59 @@ impl Values {
         }
     }
 
+    fn consumer_groups(&self) -> Result<ConsumerGroupConfig, ConfigError> {
+        let assignors = self
+            .text("group.consumer.assignors")
+            .unwrap_or_default()
+            .split(',')
+            .filter_map(|name| Assignor::by_name(name.trim()))
+            .collect();
+        let policy = self.text("group.consumer.migration.policy");
+        let config = ConsumerGroupConfig {
+            session_timeout_ms: self.number("group.consumer.session.timeout.ms")?,
+            session_timeout_range_ms: self.number("group.consumer.min.session.timeout.ms")?
+                ..=self.number("group.consumer.max.session.timeout.ms")?,
+            heartbeat_interval_ms: self.number("group.consumer.heartbeat.interval.ms")?,
+            heartbeat_interval_range_ms: self.number("group.consumer.min.heartbeat.interval.ms")?
+                ..=self.number("group.consumer.max.heartbeat.interval.ms")?,
+            max_size: self.number("group.consumer.max.size")?,
+            assignors,
+            // `check` has seen that it is one of them.
+            migration: MigrationPolicy::by_name(&policy.unwrap_or_default())
+                .unwrap_or(MigrationPolicy::Bidirectional),
+        };
+        self.within(
+            "group.consumer.session.timeout.ms",
+            config.session_timeout_ms,
+            &config.session_timeout_range_ms,
+        )?;
+        self.within(
+            "group.consumer.heartbeat.interval.ms",
+            config.heartbeat_interval_ms,
+            &config.heartbeat_interval_range_ms,
+        )?;
+        if config.heartbeat_interval_ms >= config.session_timeout_ms {
+            let key = "group.consumer.heartbeat.interval.ms";
+            let why = "it must be less than group.consumer.session.timeout.ms".to_owned();
+            return Err(self.wrong(key, &config.heartbeat_interval_ms.to_string(), why));
+        }
+        Ok(config)
+    }
+
+    fn within(
+        &self,
+        key: &str,
+        value: i32,
+        range: &RangeInclusive<i32>,
+    ) -> Result<(), ConfigError> {
+        if range.contains(&value) {
+            return Ok(());
+        }
+        let (min, max) = (range.start(), range.end());
+        let why = format!("its own bounds are {min} to {max}");
+        Err(self.wrong(key, &value.to_string(), why))
+    }
+
     fn plugin_limits(&self) -> Result<Limits, ConfigError> {
         Ok(Limits {
             deadline_ms: self.number("tidegate.plugins.deadline.ms")?,
@@ -518,6 +597,42 @@ mod tests {
     const SEED: &str = "listeners=PLAINTEXT://localhost:9092\n\
         advertised.listeners=PLAINTEXT://localhost:9092\nbroker.id=1\nlog.dirs=/tmp/kafka-logs\n\
         num.partitions=1\ndefault.replication.factor=1\nzookeeper.connect=localhost:2181\n";
+
+    #[test]
+    fn timeouts_of_consumer_groups_lie_within_their_bounds() {
+        let groups = config("").consumer_groups;
+        assert_eq!(
+            (groups.session_timeout_ms, groups.heartbeat_interval_ms),
+            (45_000, 5_000)
+        );
+        assert_eq!(groups.assignors, [Assignor::Uniform, Assignor::Range]);
+        let file = "group.consumer.min.session.timeout.ms=6000\n\
+            group.consumer.session.timeout.ms=6000\n\
+            group.consumer.assignors=range\ngroup.consumer.migration.policy=disabled\n";
+        let groups = config(file).consumer_groups;
+        assert_eq!(
+            (groups.session_timeout_ms, groups.migration),
+            (6_000, MigrationPolicy::Disabled)
+        );
+        assert_eq!(groups.assignors, [Assignor::Range]);
+        for (file, key) in [
+            (
+                "group.consumer.session.timeout.ms=6000",
+                "group.consumer.session.timeout.ms",
+            ),
+            (
+                "group.consumer.heartbeat.interval.ms=20000",
+                "group.consumer.heartbeat.interval.ms",
+            ),
+            ("group.consumer.assignors=mine", "group.consumer.assignors"),
+            (
+                "group.consumer.migration.policy=maybe",
+                "group.consumer.migration.policy",
+            ),
+        ] {
+            assert!(error(file).contains(key), "{}", error(file));
+        }
+    }
 
     #[test]
     fn nothing_given_is_a_broker_of_this_machine() {

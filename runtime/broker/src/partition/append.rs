@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tidegate_protocol::error::ErrorCode;
-use tidegate_record::{Batch, CheckedBatch, Offset};
+use tidegate_record::{Attributes, Batch, CheckedBatch, Offset};
 use tidegate_storage::{Append, AppendError, AppendPart, Appended};
 use tokio::sync::oneshot;
 
@@ -12,9 +12,10 @@ use crate::clock::now_ms;
 use crate::plugins::Real;
 use crate::topics::ChainSlot;
 
-use super::admission::{Flight, Queued, Waiter, remembered};
+use super::admission::{Flight, Item, Queued, Waiter, remembered};
 use super::chain_run::{self, Processed};
-use super::producers::{Admit, SequenceError, StoredBatch, Ticket};
+use super::flush;
+use super::producers::{Admit, SequenceError, StaleMarker, StoredBatch, Ticket};
 use super::{Partition, State};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +88,20 @@ impl ProduceFailure {
     }
 }
 
+impl From<StaleMarker> for ProduceFailure {
+    fn from(stale: StaleMarker) -> ProduceFailure {
+        match stale {
+            StaleMarker::Producer { current, got } => {
+                ProduceFailure::sequence(&SequenceError::StaleEpoch { current, got })
+            }
+            StaleMarker::Coordinator { current, got } => ProduceFailure::new(
+                ErrorCode::TransactionCoordinatorFenced,
+                format!("coordinator epoch {got} is older than {current}"),
+            ),
+        }
+    }
+}
+
 impl From<AppendError> for ProduceFailure {
     fn from(error: AppendError) -> ProduceFailure {
         let code = match &error {
@@ -106,7 +121,8 @@ impl From<AppendError> for ProduceFailure {
 impl Partition {
     /// Admits a batch and returns at once; the receiver gets the outcome when `acks` is satisfied.
     ///
-    /// Callers of one connection call this in socket order, and that is the order of the log.
+    /// Callers of one connection call this in socket order, and that is the order of the log. After a transactional batch
+    /// they must look at [`Partition::asks`].
     pub(crate) fn produce(
         self: &Arc<Self>,
         batch: CheckedBatch,
@@ -116,12 +132,15 @@ impl Partition {
         let waiter = Waiter { acks, reply };
         let received_ms = now_ms();
         let mut state = self.lock();
-        if let Err(failure) = self.may_append(&state, acks) {
+        let header = *batch.batch().header();
+        let may = self
+            .may_append(&state, acks)
+            .and_then(|()| Partition::check_transaction(&state, &header));
+        if let Err(failure) = may {
             waiter.answer(Err(failure));
             return outcome;
         }
         let ticket = state.admission.next_ticket();
-        let header = *batch.batch().header();
         match state
             .admission
             .producers
@@ -135,7 +154,7 @@ impl Partition {
                     waiters: vec![waiter],
                 };
                 state.admission.flights.insert(ticket, flight);
-                state.admission.queue.push_back(Queued {
+                state.admission.enqueue(Queued {
                     ticket,
                     batch,
                     received_ms,
@@ -153,7 +172,8 @@ impl Partition {
         outcome
     }
 
-    /// Appends a batch of the broker's own (offsets, plugin chunks), synced, past every check that is about clients.
+    /// Appends a batch of the broker's own (offsets, plugin chunks), synced, past every check that is about clients. One
+    /// that is part of a client's transaction must not be older than the producer's newest epoch.
     pub(crate) fn append_internal(
         self: &Arc<Self>,
         batch: Batch,
@@ -161,19 +181,31 @@ impl Partition {
         let (reply, outcome) = oneshot::channel();
         let mut state = self.lock();
         let ticket = state.admission.next_ticket();
-        let waiters = vec![Waiter {
+        let waiter = Waiter {
             acks: Acks::All,
             reply,
-        }];
+        };
         let epoch = state.replica.epoch();
-        state.admission.flights.insert(
-            ticket,
-            Flight {
-                producer_id: -1,
-                epoch,
-                waiters,
-            },
-        );
+        let header = *batch.header();
+        if header.attributes.is_transactional() && !header.attributes.is_control() {
+            let (id, producer_epoch) = (header.producer_id, header.producer_epoch);
+            let admission = &mut state.admission;
+            if let Err(stale) = admission
+                .producers
+                .admit_unsequenced(id, producer_epoch, now_ms())
+            {
+                waiter.answer(Err(ProduceFailure::sequence(&stale)));
+                return outcome;
+            }
+            admission.transactions.confirm(id, producer_epoch);
+            admission.transactions.sent(id, producer_epoch, ticket);
+        }
+        let flight = Flight {
+            producer_id: header.producer_id,
+            epoch,
+            waiters: vec![waiter],
+        };
+        state.admission.flights.insert(ticket, flight);
         self.append(&mut state, ticket, Processed::whole(batch));
         outcome
     }
@@ -195,10 +227,15 @@ impl Partition {
     }
 
     /// Sends queued batches on, in order, until the queue is empty or one of them is inside the chain.
-    fn pump(self: &Arc<Self>, state: &mut State) {
+    pub(super) fn pump(self: &Arc<Self>, state: &mut State) {
         while !state.admission.in_chain {
-            let Some(queued) = state.admission.queue.pop_front() else {
-                return;
+            let queued = match state.admission.next() {
+                None => return,
+                Some(Item::Marker { ticket, marker }) => {
+                    self.write_marker(state, ticket, marker);
+                    continue;
+                }
+                Some(Item::Batch(queued)) => queued,
             };
             let chain = match &self.topic.chains().produce {
                 ChainSlot::Unavailable(reason) => {
@@ -209,7 +246,9 @@ impl Partition {
                 ChainSlot::Ready(chain) => Some(chain.clone()),
                 ChainSlot::None => None,
             };
-            if chain.is_none() && !chain_run::needs_records(&self.topic, &queued.batch) {
+            if chain.is_none()
+                && !chain_run::needs_records(&self.topic, &queued.batch, queued.received_ms)
+            {
                 let batch = chain_run::stamped(&self.topic, queued.batch, queued.received_ms);
                 let batch = batch.into_batch();
                 let place = (self.index, queued.received_ms);
@@ -274,20 +313,35 @@ impl Partition {
     }
 
     /// False: the batch is not on its way to the log, and whoever waits for it knows.
-    fn append(self: &Arc<Self>, state: &mut State, ticket: Ticket, processed: Processed) -> bool {
+    pub(super) fn append(
+        self: &Arc<Self>,
+        state: &mut State,
+        ticket: Ticket,
+        processed: Processed,
+    ) -> bool {
         let Some(flight) = state.admission.flights.get(&ticket) else {
             return false;
         };
-        let sync = flight.waiters.iter().any(|waiter| waiter.acks == Acks::All);
-        let remembered = remembered(&processed.batch, 0);
-        let producer_id = processed.batch.header().producer_id;
+        let sync = !flush::is_relaxed(&self.topic)
+            && flight.waiters.iter().any(|waiter| waiter.acks == Acks::All);
+        let written = Written {
+            ticket,
+            producer_id: processed.batch.header().producer_id,
+            attributes: processed.batch.header().attributes,
+            remembered: remembered(&processed.batch, 0),
+        };
         let source = AppendPart {
             id: self.id,
             epoch: flight.epoch,
             last_surviving_delta: processed.last_surviving_delta,
             batch: processed.batch,
         };
-        let lane = state.admission.producers.lane(producer_id);
+        // What has no sequence leaves no hole in them.
+        let in_sequence = written.remembered.first_sequence >= 0;
+        let lane = match in_sequence {
+            true => state.admission.producers.lane(written.producer_id),
+            false => None,
+        };
         let parts = std::iter::once(source).chain(processed.routed).collect();
         let partition = self.clone();
         let settlement = processed.settlement;
@@ -299,11 +353,12 @@ impl Partition {
                 lost => drop(lost),
             }
             let mut state = partition.lock();
-            partition.appended(&mut state, ticket, producer_id, remembered, result);
+            partition.appended(&mut state, written, result);
             if keeps_state {
                 state.admission.in_chain = false;
-                partition.pump(&mut state);
             }
+            // What waits may wait for the chain, or be a marker that this was ahead of.
+            partition.pump(&mut state);
         });
         if self
             .env
@@ -315,6 +370,7 @@ impl Partition {
                 lane,
                 late: processed.late,
                 note: processed.note,
+                aborts: processed.aborts,
                 done,
             })
             .is_err()
@@ -336,11 +392,15 @@ impl Partition {
     fn appended(
         &self,
         state: &mut State,
-        ticket: Ticket,
-        producer_id: i64,
-        batch: StoredBatch,
+        written: Written,
         result: Result<Vec<Appended>, AppendError>,
     ) {
+        let Written {
+            ticket,
+            producer_id,
+            attributes,
+            remembered,
+        } = written;
         let appended = match result.map(|appended| appended.into_iter().next()) {
             Ok(Some(appended)) => appended,
             Ok(None) => {
@@ -356,12 +416,22 @@ impl Partition {
         let stored = StoredBatch {
             base_offset: appended.base_offset,
             last_offset: appended.last_offset,
-            ..batch
+            ..remembered
         };
-        state
-            .admission
-            .producers
-            .stored(producer_id, ticket, stored);
+        let admission = &mut state.admission;
+        if attributes.is_control() {
+            admission
+                .transactions
+                .ended(producer_id, stored.base_offset);
+        } else {
+            admission.producers.stored(producer_id, ticket, stored);
+            if attributes.is_transactional() {
+                admission
+                    .transactions
+                    .stored(producer_id, ticket, stored.base_offset);
+            }
+        }
+        admission.landed(stored.last_offset);
         let Some(flight) = state.admission.flights.remove(&ticket) else {
             return;
         };
@@ -385,7 +455,7 @@ impl Partition {
         }
     }
 
-    fn fail(&self, state: &mut State, ticket: Ticket, failure: ProduceFailure) {
+    pub(super) fn fail(&self, state: &mut State, ticket: Ticket, failure: ProduceFailure) {
         let (own, later) = state.admission.fail(ticket);
         for waiter in own {
             waiter.answer(Err(failure.clone()));
@@ -408,8 +478,16 @@ impl Partition {
     }
 }
 
+/// What is to be remembered of a batch once it is in the log.
+struct Written {
+    ticket: Ticket,
+    producer_id: i64,
+    attributes: Attributes,
+    remembered: StoredBatch,
+}
+
 impl Waiter {
-    fn answer(self, outcome: ProduceOutcome) {
+    pub(super) fn answer(self, outcome: ProduceOutcome) {
         // A closed receiver is a client that went away.
         drop(self.reply.send(outcome));
     }

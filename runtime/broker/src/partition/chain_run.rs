@@ -10,7 +10,7 @@ use tidegate_metadata::config::TopicConfig;
 use tidegate_plugin::{Chain, ChainFailure, ChainInput, ChainOutcome, ChainResult, OnError, Side};
 use tidegate_protocol::error::ErrorCode;
 use tidegate_record::{Batch, CheckedBatch, DecodeLimits, Records};
-use tidegate_storage::{AppendPart, Late};
+use tidegate_storage::{Aborts, AppendPart, Late};
 
 use crate::plugins::{Observed, Real};
 use crate::topics::TopicSettings;
@@ -18,7 +18,8 @@ use crate::topics::TopicSettings;
 use super::admission::Queued;
 use super::append::{ProduceFailure, RecordError};
 use super::routes::Source;
-use super::{PartitionEnv, dead_letters, facts, stored_form};
+use super::times::TimeBounds;
+use super::{PartitionEnv, dead_letters, facts, stored_form, times};
 
 /// Most records one batch may hold before a plugin sees it; the smallest record takes seven bytes.
 const MAX_RECORDS: usize = 10_000_000;
@@ -33,6 +34,8 @@ pub(super) struct Processed {
     pub(super) late: Option<Late>,
     /// What the chain did to the batch, for `explain`.
     pub(super) note: Option<Bytes>,
+    /// Of an ABORT marker.
+    pub(super) aborts: Option<Aborts>,
     pub(super) settlement: Option<Settlement>,
     /// A target refused records, which are dead letters now: redriven, they must not be taken for duplicates. Of records
     /// that the chain itself gave up, it knows.
@@ -49,6 +52,7 @@ impl Processed {
             routed: Vec::new(),
             late: None,
             note: None,
+            aborts: None,
             settlement: None,
             target_letters: false,
         }
@@ -88,9 +92,12 @@ impl Drop for Settlement {
 }
 
 /// Whether a batch must be opened even without a chain.
-pub(super) fn needs_records(topic: &TopicSettings, batch: &CheckedBatch) -> bool {
+pub(super) fn needs_records(topic: &TopicSettings, batch: &CheckedBatch, now_ms: i64) -> bool {
     let config = topic.config();
-    config.cleanup_compact || stored_form::wanted_codec(&config, batch.batch()).is_some()
+    let bounds = TimeBounds::of(&config, now_ms);
+    config.cleanup_compact
+        || bounds.is_some_and(|bounds| bounds.in_doubt(batch.batch().header()))
+        || stored_form::wanted_codec(&config, batch.batch()).is_some()
 }
 
 /// Log append time is stamped before the chain, so that a plugin sees the time that will be stored.
@@ -118,6 +125,7 @@ pub(super) fn process(
         )
     })?;
     stored_form::check_keys(&config, &records)?;
+    times::check(TimeBounds::of(&config, now_ms), &records)?;
     let batch = checked.into_batch();
     let place = (index, now_ms);
     let Some(chain) = chain else {
@@ -222,6 +230,7 @@ pub(super) fn finish(
         routed: routed.parts,
         late,
         note,
+        aborts: None,
         settlement: None,
         target_letters: !routed.letters.is_empty(),
     })

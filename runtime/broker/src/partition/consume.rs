@@ -14,7 +14,7 @@ use tidegate_record::{
 use tidegate_storage::{IndexRow, Stored};
 
 use super::Partition;
-use super::read::{ReadFailure, Survivor};
+use super::read::{LeftOut, ReadFailure, Survivor};
 use super::stops::Stop;
 use super::stored_form::edit_of;
 
@@ -22,18 +22,23 @@ use super::stored_form::edit_of;
 const KEPT_BYTES: usize = 32 << 20;
 
 impl Partition {
-    /// Runs the consume chain over stored batches on the plugin pool. An error is the last item: nothing behind it was
-    /// looked at.
+    /// Runs the consume chain over stored batches on the plugin pool, but for those that are left out: no plugin sees them.
+    /// An error is the last item: nothing behind it was looked at.
     pub(super) async fn filter(
         self: &Arc<Self>,
         chain: Arc<Chain>,
         stored: Vec<Stored>,
+        left_out: LeftOut,
     ) -> Result<Vec<Result<Survivor, ReadFailure>>, ReadFailure> {
         let (reply, survivors) = tokio::sync::oneshot::channel();
         let partition = self.clone();
         let job = Box::new(move || {
             let mut done = Vec::with_capacity(stored.len());
             for item in stored {
+                if left_out.has(&item.row) {
+                    done.push(Ok(Survivor::nothing(item.row)));
+                    continue;
+                }
                 if let Err(failure) = partition.filter_one(&chain, item, &mut done) {
                     done.push(Err(failure));
                     break;
@@ -65,11 +70,6 @@ impl Partition {
             return Ok(());
         }
         let batch = Batch::stored(bytes)?;
-        if batch.header().attributes.is_control() {
-            // Rule 18: with a chain the real markers are elided, since the aborted list is empty.
-            done.push(Ok(Survivor::nothing(row)));
-            return Ok(());
-        }
         let keep_tombstones = self.topic.config().tombstones_bypass();
         let key = Key {
             partition: self.id,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tidegate_plugin::{Binding, Chain, DeadRecord, FailureKind};
 use tidegate_protocol::error::ErrorCode;
 use tidegate_record::{
-    BatchBuilder, Codec, Header, LeaderEpoch, Offset, PartitionId, RecordView, Records,
+    BatchBuilder, Codec, Compression, Header, LeaderEpoch, Offset, PartitionId, RecordView, Records,
 };
 use tidegate_storage::{AppendPart, Late};
 
@@ -19,7 +19,7 @@ use crate::topics::{Topic, TopicSettings};
 use super::append::ProduceFailure;
 use super::chain_run::record_error;
 use super::routes::{Source, partition_by_key};
-use super::stored_form::stored_codec;
+use super::stored_form::{stored_codec, with_level};
 
 /// Longest sentence in `tidegate.error`, in bytes.
 const MAX_ERROR: usize = 1000;
@@ -147,7 +147,7 @@ struct Origin {
 struct LetterBox {
     id: PartitionId,
     epoch: LeaderEpoch,
-    codec: Codec,
+    compression: Compression,
     max_message_bytes: usize,
     append_time_ms: Option<i64>,
     /// With the most bytes that each may come to.
@@ -201,7 +201,7 @@ impl LetterBox {
             id: place.id,
             epoch: place.leader_epoch(),
             // The producer's own codec is not asked for: this is encoded while every partition waits.
-            codec: stored_codec(&config).unwrap_or(Codec::None),
+            compression: with_level(&config, stored_codec(&config).unwrap_or(Codec::None)),
             max_message_bytes: config.max_message_bytes,
             append_time_ms: config
                 .message_timestamp_type_append
@@ -235,7 +235,7 @@ impl LetterBox {
     }
 
     fn builder(&self) -> BatchBuilder {
-        let mut builder = BatchBuilder::new(self.codec);
+        let mut builder = BatchBuilder::new(self.compression);
         builder.append_time_ms = self.append_time_ms;
         builder
     }

@@ -10,15 +10,20 @@ mod consume;
 mod dead_letters;
 mod explain;
 mod facts;
+mod flush;
 mod notes;
+mod open_transactions;
 mod producers;
 mod raw;
 mod read;
+mod replay;
 mod routes;
 mod stops;
 mod stored_form;
 #[cfg(test)]
 mod tests;
+mod times;
+mod transactions;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -27,7 +32,7 @@ use tidegate_plugin::Engine;
 use tidegate_record::{LeaderEpoch, Offset, PartitionId};
 use tidegate_replication::{Effect, Event, Replica};
 use tidegate_storage::{
-    Compaction, CompactionPolicy, Log, Progress, ReadError, RetentionPolicy, StoreHealth,
+    Compaction, CompactionPolicy, Log, Progress, ReadError, RetentionPolicy, Scrubbed, StoreHealth,
 };
 use tokio::sync::{Notify, oneshot};
 
@@ -42,6 +47,8 @@ pub(crate) use self::consume::ChainResults;
 pub(crate) use self::explain::Step;
 pub(crate) use self::producers::KnownProducer;
 pub(crate) use self::read::{Cursor, Isolation, ReadFailure};
+pub(crate) use self::replay::Replayed;
+pub(crate) use self::transactions::Marker;
 
 /// What every partition of a broker shares.
 pub(crate) struct PartitionEnv {
@@ -75,9 +82,9 @@ struct State {
 }
 
 impl Partition {
-    /// Opens the partition on this node as its leader: replays producer state from the log's index rows and elects.
+    /// Opens the partition on this node as its leader: replays producer state and elects.
     ///
-    /// Reads every index row of the partition, so it belongs on a blocking thread.
+    /// Reads the index rows behind the last producer snapshot, so it belongs on a blocking thread.
     pub(crate) fn open(
         id: PartitionId,
         index: i32,
@@ -86,9 +93,10 @@ impl Partition {
         leadership: Leadership,
     ) -> Result<Arc<Partition>, ReadError> {
         let bounds = env.log.bounds(id).ok_or(ReadError::UnknownPartition(id))?;
-        let admission = Admission::replay(&env.log, id, bounds.start, now_ms())?;
+        let admission = Admission::replay(&env.log, id, bounds.start)?;
         let mut replica = Replica::new(env.node_id);
         env.log.set_epoch(id, leadership.epoch);
+        env.log.set_flush_policy(id, flush::policy(&topic));
         let effects = replica.step(
             Event::Elected {
                 epoch: leadership.epoch,
@@ -157,12 +165,11 @@ impl Partition {
         let mut effects = state
             .replica
             .step(Event::Appended { end: progress.end }, now_ms());
-        effects.extend(state.replica.step(
-            Event::Synced {
-                end: progress.synced_end,
-            },
-            now_ms(),
-        ));
+        let durable = match flush::is_relaxed(&self.topic) {
+            true => progress.end,
+            false => progress.synced_end,
+        };
+        effects.extend(state.replica.step(Event::Synced { end: durable }, now_ms()));
         self.act(&mut state, effects);
     }
 
@@ -186,8 +193,11 @@ impl Partition {
         wake(&mut self.lock().watchers);
     }
 
-    /// The topic's `min.insync.replicas` may have changed.
+    /// The topic's `min.insync.replicas` or `flush.*` may have changed.
     pub(crate) fn reconfigure(&self, replicas: Vec<i32>) {
+        self.env
+            .log
+            .set_flush_policy(self.id, flush::policy(&self.topic));
         let min_isr = self.topic.config().min_insync_replicas;
         let mut state = self.lock();
         let effects = state
@@ -196,9 +206,18 @@ impl Partition {
         self.act(&mut state, effects);
     }
 
-    /// The idempotent producers it remembers.
-    pub(crate) fn producers(&self) -> Vec<KnownProducer> {
-        self.lock().admission.producers.known()
+    /// The idempotent producers it remembers, each with the first offset of its open transaction.
+    pub(crate) fn producers(&self) -> Vec<(KnownProducer, Option<Offset>)> {
+        let admission = &self.lock().admission;
+        let known = admission.producers.known().into_iter();
+        known
+            .map(|producer| {
+                (
+                    producer.clone(),
+                    admission.transactions.first_of(producer.id),
+                )
+            })
+            .collect()
     }
 
     /// Where an epoch ended, see [`Log::end_of_epoch`]. Blocks on the disk.
@@ -210,7 +229,34 @@ impl Partition {
     }
 
     pub(crate) fn expire_producers(&self, before_ms: i64) {
-        self.lock().admission.producers.expire(before_ms);
+        let admission = &mut self.lock().admission;
+        let transactions = &admission.transactions;
+        admission
+            .producers
+            .expire(before_ms, |id| transactions.is_open(id));
+    }
+
+    /// Stores what a start would need to know of the producers, if at least so many offsets lie behind the last
+    /// snapshot. Blocks on the disk.
+    pub(crate) fn save_producers(&self, min_offsets: i64) -> Result<(), ReadError> {
+        let snapshot = {
+            let mut state = self.lock();
+            let end = self.env.log.bounds(self.id).map_or(0, |bounds| bounds.end);
+            state.admission.snapshot(min_offsets, end)
+        };
+        match snapshot {
+            Some(snapshot) => self.env.log.keep_producers(self.id, &snapshot),
+            None => Ok(()),
+        }
+    }
+
+    /// One step of a scrub, see [`Log::scrub`]. Blocks on the disk.
+    pub(crate) fn scrub(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Option<Scrubbed>, ReadError> {
+        self.env.log.scrub(self.id, from, max_bytes)
     }
 
     /// Applies time and size retention; returns the new log start if it moved. Blocks on the disk.
@@ -240,7 +286,7 @@ impl Partition {
         }
         let policy = CompactionPolicy {
             now_ms,
-            to: self.high_watermark(),
+            to: self.last_stable_offset(),
             min_lag_ms: config.min_compaction_lag_ms,
             max_lag_ms: config.max_compaction_lag_ms,
             min_dirty_ratio: config.min_cleanable_dirty_ratio,
@@ -263,6 +309,7 @@ impl Partition {
     fn act(&self, state: &mut State, effects: Vec<Effect>) {
         for effect in effects {
             if let Effect::AdvanceHighWatermark(high_watermark) = effect {
+                state.admission.transactions.committed(high_watermark);
                 release_acks(state, high_watermark);
                 wake(&mut state.watchers);
             }

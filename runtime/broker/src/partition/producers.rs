@@ -4,6 +4,8 @@
 //! first offset, a duplicate of one in flight joins it, and neither meets the plugin or a route again. Pure: no clock,
 //! no log, no lock; the partition owns one and feeds it outcomes.
 
+mod snapshot;
+
 use std::collections::{HashMap, VecDeque};
 
 use tidegate_record::{BatchHeader, Offset};
@@ -14,6 +16,11 @@ pub(crate) type Ticket = u64;
 
 /// Batches remembered per producer, as in Kafka: the most a client may have in flight with idempotence on.
 const CACHED_BATCHES: usize = 5;
+
+/// The last sequence of a producer that has sent nothing yet: it begins at 0.
+const NONE_YET: i32 = -1;
+/// The last sequence of a producer of which nothing is known: it may go on anywhere.
+const UNKNOWN: i32 = i32::MIN;
 
 /// What admission says of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +42,15 @@ pub(crate) enum SequenceError {
     StaleEpoch { current: i16, got: i16 },
 }
 
+/// Why a marker is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StaleMarker {
+    /// INVALID_PRODUCER_EPOCH
+    Producer { current: i16, got: i16 },
+    /// TRANSACTION_COORDINATOR_FENCED
+    Coordinator { current: i32, got: i32 },
+}
+
 /// One batch of the duplicate cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StoredBatch {
@@ -53,6 +69,8 @@ pub(crate) struct KnownProducer {
     pub(crate) epoch: i16,
     pub(crate) last_sequence: i32,
     pub(crate) last_used_ms: i64,
+    /// Of the last marker; -1 if there was none since the broker started.
+    pub(crate) coordinator_epoch: i32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +81,7 @@ struct Flight {
     last_sequence: i32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Producer {
     /// Epoch of `stored`; meaningless while `stored` is empty.
     epoch: i16,
@@ -72,6 +90,26 @@ struct Producer {
     /// What its appends share on their way to the log, so that none is written behind one that was refused.
     lane: Lane,
     last_used_ms: i64,
+    /// Epoch of the newest marker, -1 before the first: nothing older is taken.
+    fenced: i16,
+    /// What the next sequence of that epoch follows.
+    fenced_sequence: i32,
+    coordinator_epoch: i32,
+}
+
+impl Default for Producer {
+    fn default() -> Producer {
+        Producer {
+            epoch: 0,
+            stored: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            lane: Lane::default(),
+            last_used_ms: 0,
+            fenced: -1,
+            fenced_sequence: UNKNOWN,
+            coordinator_epoch: -1,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -134,7 +172,7 @@ impl Producers {
         };
         let mut dropped = producer.in_flight.split_off(at);
         dropped.pop_front();
-        if producer.stored.is_empty() && producer.in_flight.is_empty() {
+        if producer.stored.is_empty() && producer.in_flight.is_empty() && producer.fenced < 0 {
             self.by_id.remove(&producer_id);
         }
         dropped.into_iter().map(|flight| flight.ticket).collect()
@@ -160,15 +198,16 @@ impl Producers {
         }
     }
 
-    /// Producers with a batch in the log.
+    /// Producers with a batch or a marker in the log.
     pub(crate) fn known(&self) -> Vec<KnownProducer> {
         let describe = |(&id, producer): (&i64, &Producer)| {
-            let last = producer.stored.back()?;
+            let (epoch, last_sequence) = producer.logged()?;
             Some(KnownProducer {
                 id,
-                epoch: producer.epoch,
-                last_sequence: last.last_sequence,
+                epoch,
+                last_sequence: last_sequence.max(NONE_YET),
                 last_used_ms: producer.last_used_ms,
+                coordinator_epoch: producer.coordinator_epoch,
             })
         };
         self.by_id.iter().filter_map(describe).collect()
@@ -184,11 +223,65 @@ impl Producers {
         producer.remember(epoch, batch);
     }
 
-    /// Forgets producers that have been silent since `before_ms` and have nothing in flight
+    /// A marker was in the log, behind what was replayed before.
+    pub(crate) fn replay_marker(&mut self, producer_id: i64, epoch: i16, now_ms: i64) {
+        let producer = self.by_id.entry(producer_id).or_default();
+        producer.last_used_ms = now_ms;
+        producer.fence(epoch);
+    }
+
+    /// A coordinator ends the producer's transaction with a marker of this epoch: from here on nothing older is admitted.
+    pub(crate) fn fence(
+        &mut self,
+        producer_id: i64,
+        epoch: i16,
+        coordinator_epoch: i32,
+        now_ms: i64,
+    ) -> Result<(), StaleMarker> {
+        let producer = self.by_id.entry(producer_id).or_default();
+        let current = producer.tail().map_or(-1, |(epoch, _)| epoch);
+        if epoch < current {
+            let got = epoch;
+            return Err(StaleMarker::Producer { current, got });
+        }
+        if coordinator_epoch < producer.coordinator_epoch {
+            return Err(StaleMarker::Coordinator {
+                current: producer.coordinator_epoch,
+                got: coordinator_epoch,
+            });
+        }
+        producer.last_used_ms = now_ms;
+        producer.fence(epoch);
+        producer.coordinator_epoch = coordinator_epoch;
+        Ok(())
+    }
+
+    /// Takes in a batch without sequences, which the broker writes on behalf of a producer.
+    ///
+    /// # Errors
+    /// A batch of an epoch that is not the newest any more.
+    pub(crate) fn admit_unsequenced(
+        &mut self,
+        producer_id: i64,
+        epoch: i16,
+        now_ms: i64,
+    ) -> Result<(), SequenceError> {
+        let producer = self.by_id.entry(producer_id).or_default();
+        let current = producer.tail().map_or(-1, |(epoch, _)| epoch);
+        if epoch < current {
+            let got = epoch;
+            return Err(SequenceError::StaleEpoch { current, got });
+        }
+        producer.last_used_ms = now_ms;
+        producer.fence(epoch);
+        Ok(())
+    }
+
+    /// Forgets producers that have been silent since `before_ms`, have nothing in flight and no open transaction
     /// (`producer.id.expiration.ms`).
-    pub(crate) fn expire(&mut self, before_ms: i64) {
+    pub(crate) fn expire(&mut self, before_ms: i64, is_open: impl Fn(i64) -> bool) {
         self.by_id
-            .retain(|_, p| p.last_used_ms >= before_ms || !p.in_flight.is_empty());
+            .retain(|id, p| p.last_used_ms >= before_ms || !p.in_flight.is_empty() || is_open(*id));
     }
 }
 
@@ -214,7 +307,7 @@ impl Producer {
             return duplicate;
         }
         let expected = next_sequence(last_sequence);
-        match batch.first_sequence == expected {
+        match last_sequence == UNKNOWN || batch.first_sequence == expected {
             true => Admit::New,
             false => Admit::Refused(SequenceError::OutOfOrder {
                 expected,
@@ -223,16 +316,32 @@ impl Producer {
         }
     }
 
+    /// Nothing older than this epoch from here on.
+    fn fence(&mut self, epoch: i16) {
+        let tail = self.tail().map(|(epoch, _)| epoch);
+        if self.fenced < epoch {
+            self.fenced = epoch;
+            // An epoch that follows one that is known is new; without one, batches of it may have aged away.
+            self.fenced_sequence = match tail {
+                Some(known) if known < epoch => NONE_YET,
+                _ => UNKNOWN,
+            };
+        }
+    }
+
     /// Epoch and last sequence that the next batch must follow.
     fn tail(&self) -> Option<(i16, i32)> {
-        self.in_flight
-            .back()
-            .map(|flight| (flight.epoch, flight.last_sequence))
-            .or_else(|| {
-                self.stored
-                    .back()
-                    .map(|stored| (self.epoch, stored.last_sequence))
-            })
+        let in_flight = self.in_flight.back();
+        let sent = in_flight.map(|flight| (flight.epoch, flight.last_sequence));
+        newer(sent, self.logged())
+    }
+
+    /// The same, of what is in the log.
+    fn logged(&self) -> Option<(i16, i32)> {
+        let last = self.stored.back();
+        let stored = last.map(|stored| (self.epoch, stored.last_sequence));
+        let fence = (self.fenced >= 0).then_some((self.fenced, self.fenced_sequence));
+        newer(stored, fence)
     }
 
     fn duplicate_of(&self, batch: &Flight) -> Option<Admit> {
@@ -265,6 +374,15 @@ impl Producer {
             self.stored.pop_front();
         }
         self.stored.push_back(batch);
+    }
+}
+
+/// Of two tails the one with the newer epoch; the first if they are as new.
+fn newer(first: Option<(i16, i32)>, second: Option<(i16, i32)>) -> Option<(i16, i32)> {
+    match (first, second) {
+        (Some(first), Some(second)) if first.0 >= second.0 => Some(first),
+        (first, None) => first,
+        (_, second) => second,
     }
 }
 

@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidegate_record::{Batch, DecodeLimits, LeaderEpoch, Offset, RecordView, cut, gap};
-use tidegate_storage::{IndexRow, ReadError, Stored};
+use tidegate_record::{Attributes, Batch, DecodeLimits, LeaderEpoch, Offset, RecordView, cut, gap};
+use tidegate_storage::{AbortedTransaction, IndexRow, ReadError, Stored};
 
 use crate::config::GapMode;
 use crate::topics::ChainSlot;
@@ -42,6 +42,12 @@ pub(crate) enum ReadFailure {
 /// Where a fetch stands in one partition. Made for a fetch offset, moved on by [`Partition::scan`].
 pub(crate) struct Cursor {
     fetch_offset: Offset,
+    isolation: Isolation,
+    /// The reader is shown no control batches, so it cannot tell by itself what was aborted.
+    without_control: bool,
+    /// Whether the broker itself leaves out control batches and aborted records; open before the first step. One answer
+    /// does one or the other, also where a consume chain comes or goes meanwhile.
+    leaves_out: Option<bool>,
     next: Offset,
     /// Bytes ready to be sent, in order.
     batches: Vec<Bytes>,
@@ -78,6 +84,9 @@ impl Cursor {
     pub(crate) fn new(fetch_offset: Offset, next: Offset) -> Cursor {
         Cursor {
             fetch_offset,
+            isolation: Isolation::ReadUncommitted,
+            without_control: false,
+            leaves_out: None,
             next: next.max(fetch_offset),
             batches: Vec::new(),
             position: fetch_offset,
@@ -85,6 +94,19 @@ impl Cursor {
             records: 0,
             scanned_bytes: 0,
             hole: None,
+        }
+    }
+
+    pub(crate) fn isolated(self, isolation: Isolation) -> Cursor {
+        Cursor { isolation, ..self }
+    }
+
+    /// For a reader that does not know control batches: they are holes to it, and so are aborted records if it is to see
+    /// committed ones only.
+    pub(crate) fn without_control(self) -> Cursor {
+        Cursor {
+            without_control: true,
+            ..self
         }
     }
 
@@ -148,9 +170,26 @@ impl Cursor {
 }
 
 impl Partition {
-    /// End of what a consumer may see. Without transactions in progress both levels end at the high watermark.
-    pub(crate) fn visible_end(&self, _isolation: Isolation) -> Offset {
-        self.high_watermark()
+    /// End of what a consumer may see.
+    pub(crate) fn visible_end(&self, isolation: Isolation) -> Offset {
+        match isolation {
+            Isolation::ReadUncommitted => self.high_watermark(),
+            Isolation::ReadCommitted => self.last_stable_offset(),
+        }
+    }
+
+    /// The aborted transactions that whoever reads with this cursor is told of. None where the broker left their records
+    /// out itself: without its marker, a transaction on the list would take later ones of its producer with it.
+    pub(crate) async fn aborted_for(
+        self: &Arc<Self>,
+        cursor: &Cursor,
+    ) -> Result<Vec<AbortedTransaction>, ReadFailure> {
+        match (cursor.isolation, cursor.leaves_out) {
+            (Isolation::ReadCommitted, Some(false)) => {
+                self.aborted(cursor.fetch_offset, cursor.next).await
+            }
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Checks a fetch offset: `log start <= offset <= log end`, as Kafka does.
@@ -183,15 +222,29 @@ impl Partition {
             ChainSlot::Ready(chain) => Some(chain.clone()),
             ChainSlot::None => None,
         };
+        let leaves_out = chain.is_some() || cursor.without_control;
+        if *cursor.leaves_out.get_or_insert(leaves_out) != leaves_out {
+            return Ok(false);
+        }
         // With a chain the bytes that are read say nothing about the bytes that are sent.
         let want = if chain.is_some() { STEP_BYTES } else { want };
         let stored = self.stored(cursor.next, end, want).await?;
         if stored.is_empty() {
             return Ok(false);
         }
+        let left_out = match leaves_out {
+            true => self.left_out(cursor.isolation, &stored).await?,
+            false => LeftOut::Nothing,
+        };
         let survivors = match chain {
-            Some(chain) => self.filter(chain, stored).await?,
-            None => stored.into_iter().map(Survivor::plain).collect(),
+            Some(chain) => self.filter(chain, stored, left_out).await?,
+            None => stored
+                .into_iter()
+                .map(|item| match left_out.has(&item.row) {
+                    true => Ok(Survivor::nothing(item.row)),
+                    false => Survivor::plain(item),
+                })
+                .collect(),
         };
         for survivor in survivors {
             let survivor = match survivor {
@@ -208,6 +261,25 @@ impl Partition {
             survivor.deliver(cursor)?;
         }
         Ok(cursor.next < end && cursor.bytes < max_bytes)
+    }
+
+    /// What of these batches a reader must not see who is shown no control batches (rule 18).
+    async fn left_out(
+        self: &Arc<Self>,
+        isolation: Isolation,
+        stored: &[Stored],
+    ) -> Result<LeftOut, ReadFailure> {
+        let (Some(first), Some(last)) = (stored.first(), stored.last()) else {
+            return Ok(LeftOut::Nothing);
+        };
+        let aborted = match isolation {
+            Isolation::ReadUncommitted => Vec::new(),
+            Isolation::ReadCommitted => {
+                self.aborted(first.row.base_offset, last.row.last_offset + 1)
+                    .await?
+            }
+        };
+        Ok(LeftOut::ControlAnd(aborted))
     }
 
     /// Every record from the log's start to its end, for the broker's own topics. Blocks on the disk.
@@ -240,9 +312,10 @@ impl Partition {
     pub(crate) async fn offset_for_time(
         self: &Arc<Self>,
         timestamp: i64,
+        isolation: Isolation,
     ) -> Result<Option<(Offset, i64, i32)>, ReadFailure> {
         let partition = self.clone();
-        let end = self.high_watermark();
+        let end = self.visible_end(isolation);
         blocking(move || {
             Ok(partition
                 .env
@@ -255,9 +328,10 @@ impl Partition {
     /// Offset and timestamp of the record with the greatest timestamp (KIP-734).
     pub(crate) async fn offset_of_max_time(
         self: &Arc<Self>,
+        isolation: Isolation,
     ) -> Result<Option<(Offset, i64)>, ReadFailure> {
         let partition = self.clone();
-        let end = self.high_watermark();
+        let end = self.visible_end(isolation);
         blocking(move || Ok(partition.env.log.max_timestamp(partition.id, end)?)).await
     }
 
@@ -279,6 +353,29 @@ impl Partition {
             max_bytes: self.env.max_decoded_bytes,
             max_records: MAX_RECORDS,
         }
+    }
+}
+
+/// Batches that are holes to a reader, whatever they hold.
+pub(super) enum LeftOut {
+    Nothing,
+    /// Control batches, and what belongs to these transactions.
+    ControlAnd(Vec<AbortedTransaction>),
+}
+
+impl LeftOut {
+    pub(super) fn has(&self, row: &IndexRow) -> bool {
+        let LeftOut::ControlAnd(aborted) = self else {
+            return false;
+        };
+        let attributes = Attributes(row.attributes);
+        attributes.is_control()
+            || attributes.is_transactional()
+                && aborted.iter().any(|transaction| {
+                    transaction.producer_id == row.producer_id
+                        && (transaction.first_offset..=transaction.last_offset)
+                            .contains(&row.base_offset)
+                })
     }
 }
 

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidegate_plugin::{Chain, ChainResult, OnError, PartitionChoice, Route};
 use tidegate_protocol::error::ErrorCode;
 use tidegate_record::{
-    Batch, BatchBuilder, Codec, RecordEditParts, RecordView, Records, partition_for_key,
+    Batch, BatchBuilder, Codec, Compression, RecordEditParts, RecordView, Records,
+    partition_for_key,
 };
 use tidegate_storage::AppendPart;
 
@@ -16,7 +17,8 @@ use super::PartitionEnv;
 use super::append::ProduceFailure;
 use super::chain_run::{internal, limits, record_error, refuse_rejected, run};
 use super::dead_letters::{self, Letter};
-use super::stored_form::{edit_of, stored_codec};
+use super::stored_form::{edit_of, stored_codec, with_level};
+use super::times::{self, TimeBounds};
 
 /// A batch whose records are on their way to several places.
 pub(super) struct Source<'a> {
@@ -332,10 +334,11 @@ impl Delivery<'_> {
         let config = self.target.settings.config();
         let source_codec = self.source.batch.codec().unwrap_or(Codec::None);
         let mut dense = Dense::new(
-            stored_codec(&config).unwrap_or(source_codec),
+            with_level(&config, stored_codec(&config).unwrap_or(source_codec)),
             self.source.env.max_decoded_bytes,
         );
-        let mut keyless = Vec::new();
+        let bounds = TimeBounds::of(&config, self.source.now_ms);
+        let (mut keyless, mut untimely) = (Vec::new(), Vec::new());
         for copy in copies {
             let record = self.source.records.get(copy.record);
             let record = record.ok_or_else(ProduceFailure::gone)?;
@@ -348,8 +351,15 @@ impl Delivery<'_> {
                 ));
                 continue;
             }
+            let time = edit.as_ref().and_then(|edit| edit.timestamp);
+            let time = time.unwrap_or(record.timestamp);
+            if let Some(refused) = times::refused(bounds, copy.record, time) {
+                untimely.push(refused);
+                continue;
+            }
             dense.push(&record, edit.as_ref())?;
         }
+        times::refuse(untimely.into_iter())?;
         if !keyless.is_empty() {
             let name = self.target.settings.name();
             return Err(ProduceFailure {
@@ -413,7 +423,8 @@ impl Delivery<'_> {
         if kept.is_empty() {
             return Ok((None, taken));
         }
-        let mut dense = Dense::new(batch.codec().unwrap_or(Codec::None), max.max_bytes);
+        let codec = batch.codec().unwrap_or(Codec::None);
+        let mut dense = Dense::new(with_level(&config, codec), max.max_bytes);
         for place in kept {
             let record = records.get(place).ok_or_else(ProduceFailure::gone)?;
             let edit = edit_of(&result.edits, place, result.edits.layers());
@@ -457,9 +468,9 @@ struct Dense {
 }
 
 impl Dense {
-    fn new(codec: Codec, max_bytes: usize) -> Dense {
+    fn new(compression: Compression, max_bytes: usize) -> Dense {
         Dense {
-            builder: BatchBuilder::new(codec),
+            builder: BatchBuilder::new(compression),
             max_bytes,
         }
     }

@@ -4,12 +4,14 @@ use tidegate_metadata::config::TopicConfig;
 use tidegate_plugin::{ChainResult, Edits};
 use tidegate_protocol::error::ErrorCode;
 use tidegate_record::{
-    Batch, BatchError, Codec, RecordEditParts, Records, last_kept_delta, recode, rewrite,
+    Batch, BatchError, Codec, Compression, RecordEditParts, Records, last_kept_delta, recode,
+    rewrite,
 };
 
 use super::append::{ProduceFailure, RecordError};
 use super::chain_run::{internal, record_error};
 use super::routes::Source;
+use super::times::{self, TimeBounds};
 
 pub(super) struct StoredForm {
     pub(super) batch: Batch,
@@ -34,10 +36,13 @@ pub(super) fn of(
     let keep = |i: usize| result.keep.get(i).copied().unwrap_or(true);
     let edit = |i: usize| edit_of(&result.edits, i, result.edits.layers());
     check_edited_keys(config, records, &result.edits, keep)?;
+    let bounds = TimeBounds::of(config, source.now_ms);
+    times::check_edited(bounds, records.len(), &result.edits, keep)?;
     let has = batch.codec().map_err(|error| internal(&error))?;
     let codec = stored_codec(config).unwrap_or(has);
     let max_decoded = source.env.max_decoded_bytes;
-    let stored = rewrite(batch, records, keep, edit, codec, max_decoded).map_err(|error| {
+    let how = with_level(config, codec);
+    let stored = rewrite(batch, records, keep, edit, how, max_decoded).map_err(|error| {
         match error {
             // What is larger could never be opened again, by a consume chain or whoever reads the log.
             BatchError::TooLarge => too_large("its records", max_decoded, "the broker opens"),
@@ -63,7 +68,8 @@ pub(super) fn recompressed(
     let Some(codec) = wanted_codec(config, &batch) else {
         return Ok(batch);
     };
-    let batch = recode(&batch, records, codec).map_err(|error| internal(&error))?;
+    let batch =
+        recode(&batch, records, with_level(config, codec)).map_err(|error| internal(&error))?;
     check_size(config, &batch)?;
     Ok(batch)
 }
@@ -78,6 +84,17 @@ pub(super) fn wanted_codec(config: &TopicConfig, batch: &Batch) -> Option<Codec>
 /// `compression.type`, unless it leaves the choice to the producer.
 pub(super) fn stored_codec(config: &TopicConfig) -> Option<Codec> {
     config.compression.as_deref().and_then(Codec::from_name)
+}
+
+/// A codec as hard as the topic wants it to try.
+pub(super) fn with_level(config: &TopicConfig, codec: Codec) -> Compression {
+    let level = match codec {
+        Codec::Gzip => Some(config.compression_gzip_level),
+        Codec::Zstd => Some(config.compression_zstd_level),
+        // The encoders of these have one level each.
+        Codec::None | Codec::Snappy | Codec::Lz4 => None,
+    };
+    Compression { codec, level }
 }
 
 /// What the first `layers` transforms made of a record, as the record crate takes it.

@@ -21,7 +21,7 @@ struct Footprint {
 }
 
 impl PluginService {
-    /// Checks a command that is about to be proposed: `CreateTopic`, `SetTopicConfigs`, `SetBrokerConfigs`, and those
+    /// Checks a command that is about to be proposed: `CreateTopic`, `SetTopicConfigs`, `Set(One)BrokerConfigs`, and those
     /// of plugins; all others pass. Every binding it leads to is made for real. Missing exact targets of routers, and
     /// dead-letter topics, are created unless `validate_only`. The error is a sentence. What the image itself will refuse passes here.
     ///
@@ -138,6 +138,7 @@ fn affected(command: &Command) -> Affected<'_> {
             Affected::Topic(name)
         }
         Command::SetBrokerConfigs { .. }
+        | Command::SetOneBrokerConfigs { .. }
         | Command::RegisterPlugin { .. }
         | Command::RegisterSignedPlugin { .. }
         | Command::RemovePlugin { .. }

@@ -87,6 +87,7 @@ pub(crate) struct PluginService {
     prepare_timeout: Duration,
     /// The configuration file's part of every topic's settings.
     defaults: BTreeMap<String, String>,
+    node_id: i32,
     bindings: Bindings,
     logs: PluginLogs,
     /// Digests whose bytes are whole in the topic.
@@ -136,6 +137,7 @@ impl PluginService {
                     .saturating_add(options.compile_timeout_ms),
             ),
             defaults: config.topic_defaults.clone(),
+            node_id: config.node_id,
             bindings: Bindings::default(),
             logs: PluginLogs::new(),
             stored: Mutex::default(),
@@ -212,13 +214,7 @@ impl PluginService {
         image: &Image,
         own: &BTreeMap<String, String>,
     ) -> Result<TopicConfig, String> {
-        let mut broker = self.defaults.clone();
-        broker.extend(
-            image
-                .broker_configs
-                .iter()
-                .map(|(k, v)| (k.clone(), v.clone())),
-        );
+        let broker = image.broker_defaults(self.node_id, &self.defaults);
         TopicConfig::resolve(own, &broker).map_err(|error| error.to_string())
     }
 

@@ -21,6 +21,7 @@ pub struct Client {
 /// One more client of a broker.
 pub struct Connection {
     socket: TcpStream,
+    client_id: String,
 }
 
 impl Client {
@@ -64,29 +65,39 @@ impl Client {
 
 impl Connection {
     pub async fn open(running: &Running) -> Connection {
+        Connection::open_as(running, "test").await
+    }
+
+    /// With a client id of its own.
+    pub async fn open_as(running: &Running, client_id: &str) -> Connection {
         let socket = TcpStream::connect(running.kafka_addresses()[0]).await;
         Connection {
             socket: socket.unwrap(),
+            client_id: client_id.to_owned(),
         }
     }
 
     pub async fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
-        let frame = encode_request(version, 7, "test", request).unwrap();
-        self.socket.write_all(&frame).await.unwrap();
+        let answer = self.try_call(version, request).await;
+        answer.unwrap_or_else(|| panic!("API {} version {version} closed the connection", R::KEY))
+    }
+
+    /// `None` when the broker closes the connection instead.
+    pub async fn try_call<R: Request>(&mut self, version: i16, request: &R) -> Option<R::Response> {
+        let frame = encode_request(version, 7, &self.client_id, request).unwrap();
+        self.socket.write_all(&frame).await.ok()?;
         let mut buffer = BytesMut::new();
         let frame: Bytes = loop {
             if let Some(frame) = take_frame(&mut buffer, 100 << 20).unwrap() {
                 break frame;
             }
-            let read = self.socket.read_buf(&mut buffer).await.unwrap();
-            assert!(
-                read > 0,
-                "API {} version {version} closed the connection",
-                R::KEY
-            );
+            match self.socket.read_buf(&mut buffer).await {
+                Ok(read) if read > 0 => {}
+                _ => return None,
+            }
         };
         let (correlation, response) = decode_response::<R>(version, frame).unwrap();
         assert_eq!(correlation, 7);
-        response
+        Some(response)
     }
 }

@@ -1,25 +1,45 @@
 //! Records of `__consumer_offsets`, in Kafka's own formats.
 //!
 //! A key is a 16-bit version and fields: 0 and 1 are offsets (group, topic, partition), 2 is a
-//! group's metadata (group). Other versions belong to features this coordinator does not have and
-//! are skipped. Values carry their own version; the newest non-flexible ones are written (offset 3,
-//! group 3), all older ones are read.
+//! classic group's metadata (group), 3 to 8 and 16 are consumer groups (KIP-848). Other versions
+//! belong to features this coordinator does not have and are skipped. Values carry their own
+//! version; the newest non-flexible ones are written (offset 3, group 3; those of consumer groups
+//! are flexible from the beginning), all older ones are read.
+//!
+//! `__transaction_state` has keys and values of its own, in [`transaction_log`].
 
+mod consumer_current;
+mod consumer_epoch;
+mod consumer_member;
+mod consumer_regex;
+mod consumer_target;
 mod group_value;
 mod offset_value;
+pub mod transaction_log;
 mod wire;
 
 use bytes::Bytes;
 
+pub use consumer_current::{ConsumerCurrent, consumer_current_key};
+pub use consumer_epoch::{ConsumerEpoch, consumer_epoch_key};
+pub use consumer_member::{ClassicMetadata, ConsumerMemberMetadata, consumer_member_key};
+pub use consumer_regex::{ResolvedRegex, consumer_regex_key};
+pub use consumer_target::{
+    consumer_target_epoch_key, consumer_target_epoch_value, consumer_target_key,
+    consumer_target_value,
+};
 pub use group_value::{GroupMetadata, MemberRecord};
 pub use offset_value::offset_value;
 pub use wire::RecordError;
 
+use crate::consumer::Partitions;
 use crate::request::OffsetAndMetadata;
 use wire::{Reader, Writer};
 
 const OFFSET_KEY: i16 = 1;
 const GROUP_KEY: i16 = 2;
+/// What Kafka kept of a consumer group's topics before 4.1; only ever deleted here.
+const CONSUMER_TOPICS_KEY: i16 = 4;
 
 /// One record, read. A value of `None` is a tombstone.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,8 +54,60 @@ pub enum Record {
         group: String,
         value: Option<GroupMetadata>,
     },
+    /// The epoch of a consumer group; its tombstone ends the group.
+    ConsumerEpoch {
+        group: String,
+        value: Option<ConsumerEpoch>,
+    },
+    /// Metadata of topics, as brokers before 4.1 kept it.
+    ConsumerTopics {
+        group: String,
+        deleted: bool,
+    },
+    ConsumerMember {
+        group: String,
+        member: String,
+        value: Option<ConsumerMemberMetadata>,
+    },
+    ConsumerTargetEpoch {
+        group: String,
+        value: Option<i32>,
+    },
+    ConsumerTarget {
+        group: String,
+        member: String,
+        value: Option<Partitions>,
+    },
+    ConsumerCurrent {
+        group: String,
+        member: String,
+        value: Option<ConsumerCurrent>,
+    },
+    ConsumerRegex {
+        group: String,
+        regex: String,
+        value: Option<ResolvedRegex>,
+    },
     /// Of a kind or version not known here.
     Unknown,
+}
+
+impl Record {
+    /// Whose record it is.
+    pub fn group(&self) -> Option<&str> {
+        match self {
+            Record::Offset { group, .. }
+            | Record::Group { group, .. }
+            | Record::ConsumerEpoch { group, .. }
+            | Record::ConsumerTopics { group, .. }
+            | Record::ConsumerMember { group, .. }
+            | Record::ConsumerTargetEpoch { group, .. }
+            | Record::ConsumerTarget { group, .. }
+            | Record::ConsumerCurrent { group, .. }
+            | Record::ConsumerRegex { group, .. } => Some(group),
+            Record::Unknown => None,
+        }
+    }
 }
 
 /// Reads a record; never panics, and allocates no more than the record is long.
@@ -66,8 +138,102 @@ pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Record, RecordError> {
             };
             Ok(Record::Group { group, value })
         }
+        _ => decode_consumer(version, key, value),
+    }
+}
+
+/// Records of consumer groups.
+fn decode_consumer(
+    version: i16,
+    mut key: Reader<'_>,
+    value: Option<&[u8]>,
+) -> Result<Record, RecordError> {
+    match version {
+        consumer_epoch::KEY => {
+            let group = key.string()?;
+            read(value, consumer_epoch::ConsumerEpoch::decode, |value| {
+                Record::ConsumerEpoch { group, value }
+            })
+        }
+        CONSUMER_TOPICS_KEY => Ok(Record::ConsumerTopics {
+            group: key.string()?,
+            deleted: value.is_none(),
+        }),
+        consumer_member::KEY => {
+            let (group, member) = (key.string()?, key.string()?);
+            read(value, ConsumerMemberMetadata::decode, |value| {
+                Record::ConsumerMember {
+                    group,
+                    member,
+                    value,
+                }
+            })
+        }
+        consumer_target::EPOCH_KEY => {
+            let group = key.string()?;
+            read(value, consumer_target::decode_epoch, |value| {
+                Record::ConsumerTargetEpoch { group, value }
+            })
+        }
+        consumer_target::MEMBER_KEY => {
+            let (group, member) = (key.string()?, key.string()?);
+            read(value, consumer_target::decode_member, |value| {
+                Record::ConsumerTarget {
+                    group,
+                    member,
+                    value,
+                }
+            })
+        }
+        consumer_current::KEY => {
+            let (group, member) = (key.string()?, key.string()?);
+            read(value, ConsumerCurrent::decode, |value| {
+                Record::ConsumerCurrent {
+                    group,
+                    member,
+                    value,
+                }
+            })
+        }
+        consumer_regex::KEY => {
+            let (group, regex) = (key.string()?, key.string()?);
+            read(value, ResolvedRegex::decode, |value| {
+                Record::ConsumerRegex {
+                    group,
+                    regex,
+                    value,
+                }
+            })
+        }
         _ => Ok(Record::Unknown),
     }
+}
+
+/// A tombstone, a value of a known version, or neither.
+fn read<T>(
+    value: Option<&[u8]>,
+    decode: impl FnOnce(&[u8]) -> Result<Option<T>, RecordError>,
+    record: impl FnOnce(Option<T>) -> Record,
+) -> Result<Record, RecordError> {
+    match value.map(decode).transpose()? {
+        Some(None) => Ok(Record::Unknown),
+        Some(known) => Ok(record(known)),
+        None => Ok(record(None)),
+    }
+}
+
+/// Key of the metadata that brokers before 4.1 kept, to delete it.
+pub fn consumer_topics_key(group: &str) -> Bytes {
+    let mut key = Writer::new(CONSUMER_TOPICS_KEY);
+    key.string(group);
+    key.finish()
+}
+
+fn member_key(version: i16, group: &str, member: &str) -> Bytes {
+    let mut key = Writer::new(version);
+    key.string(group);
+    key.string(member);
+    key.finish()
 }
 
 /// Key of a committed offset, version 1.
@@ -151,6 +317,76 @@ mod tests {
     }
 
     #[test]
+    fn records_of_consumer_groups_are_kafkas() {
+        let topic = [7; 16];
+        let partitions = Partitions::from([(topic, [1, 2].into())]);
+        assert_eq!(hex(&consumer_epoch_key("g")), "0003000167");
+        assert_eq!(hex(&consumer_member_key("g", "m")), "000500016700016d");
+        assert_eq!(hex(&consumer_target_epoch_key("g")), "0006000167");
+        assert_eq!(hex(&consumer_target_key("g", "m")), "000700016700016d");
+        assert_eq!(hex(&consumer_current_key("g", "m")), "000800016700016d");
+        assert_eq!(hex(&consumer_regex_key("g", "a.*")), "00100001670003612e2a");
+        let epoch = |metadata_hash| ConsumerEpoch {
+            epoch: 4,
+            metadata_hash,
+        };
+        assert_eq!(hex(&epoch(0).encode()), "00000000000400");
+        assert_eq!(
+            hex(&epoch(9).encode()),
+            "0000 00000004 01 00 08 0000000000000009".replace(' ', "")
+        );
+        let modern = ConsumerMemberMetadata {
+            client_id: "c".into(),
+            client_host: "/h".into(),
+            subscribed_names: ["t".to_owned()].into(),
+            rebalance_timeout_ms: 5,
+            ..ConsumerMemberMetadata::default()
+        };
+        assert_eq!(
+            hex(&modern.encode()),
+            "0000 00 00 0263 032f68 02 0274 00 00000005 00 01 00 01 00".replace(' ', "")
+        );
+        let classic = ConsumerMemberMetadata {
+            classic: Some(ClassicMetadata {
+                session_timeout_ms: 6,
+                protocols: vec![("r".into(), Bytes::from_static(b"xy"))],
+            }),
+            ..modern
+        };
+        assert_eq!(
+            hex(&classic.encode()),
+            "0000 00 00 0263 032f68 02 0274 00 00000005 00 01 00 0d 01 00000006 02 0272 03 7879 00 00"
+                .replace(' ', "")
+        );
+        assert_eq!(hex(&consumer_target_epoch_value(4)), "00000000000400");
+        let bytes = "02 07070707070707070707070707070707 03 00000001 00000002 00";
+        assert_eq!(
+            hex(&consumer_target_value(&partitions)),
+            format!("0000 {bytes} 00").replace(' ', "")
+        );
+        let current = ConsumerCurrent {
+            epoch: 4,
+            previous_epoch: 3,
+            state: 1,
+            assigned: partitions,
+            revoking: Partitions::new(),
+        };
+        assert_eq!(
+            hex(&current.encode()),
+            format!("0000 00000004 00000003 01 {bytes} 01 00").replace(' ', "")
+        );
+        let resolved = ResolvedRegex {
+            topics: ["ab".to_owned()].into(),
+            version: 2,
+            timestamp: 3,
+        };
+        assert_eq!(
+            hex(&resolved.encode()),
+            "0000 02 036162 0000000000000002 0000000000000003 00".replace(' ', "")
+        );
+    }
+
+    #[test]
     fn older_versions_are_read() {
         let key = offset_key("g", "t", 0);
         let read = |value: &str| match decode(&key, Some(&unhex(value))).unwrap() {
@@ -226,7 +462,70 @@ mod tests {
         }
     }
 
+    fn partitions() -> impl Strategy<Value = Partitions> {
+        let indexes = proptest::collection::btree_set(any::<i32>(), 1..5);
+        proptest::collection::btree_map(any::<[u8; 16]>(), indexes, 0..4)
+    }
+
+    prop_compose! {
+        fn consumer_member()(instance_id in proptest::option::of(".{0,9}"),
+            rack_id in proptest::option::of(".{0,9}"), client_id in ".{0,200}", client_host in ".{0,9}",
+            subscribed_names in proptest::collection::btree_set(".{0,9}", 0..4),
+            subscribed_regex in proptest::option::of(".{0,9}"), rebalance_timeout_ms in any::<i32>(),
+            server_assignor in proptest::option::of(".{0,9}"),
+            classic in proptest::option::of((any::<i32>(),
+                proptest::collection::vec((".{0,9}", bytes()), 0..4))))
+            -> ConsumerMemberMetadata {
+            let classic = classic.map(|(session_timeout_ms, protocols)| {
+                ClassicMetadata { session_timeout_ms, protocols }
+            });
+            ConsumerMemberMetadata { instance_id, rack_id, client_id, client_host, subscribed_names,
+                subscribed_regex, rebalance_timeout_ms, server_assignor, classic }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn consumer_groups_read_back(group in ".{0,20}", member in ".{0,20}", epoch in any::<i32>(),
+            metadata_hash in any::<i64>(), metadata in consumer_member(), previous_epoch in any::<i32>(),
+            state in any::<i8>(), assigned in partitions(), revoking in partitions(),
+            topics in proptest::collection::btree_set(".{0,9}", 0..4)) {
+            let epoch_value = ConsumerEpoch { epoch, metadata_hash };
+            let current = ConsumerCurrent { epoch, previous_epoch, state, assigned: assigned.clone(), revoking };
+            let resolved = ResolvedRegex { topics, version: metadata_hash, timestamp: 3 };
+            let (g, m) = (&group, &member);
+            let all = [
+                (consumer_epoch_key(g), epoch_value.encode(),
+                    Record::ConsumerEpoch { group: group.clone(), value: Some(epoch_value) }),
+                (consumer_member_key(g, m), metadata.encode(),
+                    Record::ConsumerMember { group: group.clone(), member: member.clone(), value: Some(metadata) }),
+                (consumer_target_epoch_key(g), consumer_target_epoch_value(epoch),
+                    Record::ConsumerTargetEpoch { group: group.clone(), value: Some(epoch) }),
+                (consumer_target_key(g, m), consumer_target_value(&assigned),
+                    Record::ConsumerTarget { group: group.clone(), member: member.clone(), value: Some(assigned) }),
+                (consumer_current_key(g, m), current.encode(),
+                    Record::ConsumerCurrent { group: group.clone(), member: member.clone(), value: Some(current) }),
+                (consumer_regex_key(g, m), resolved.encode(),
+                    Record::ConsumerRegex { group: group.clone(), regex: member.clone(), value: Some(resolved) }),
+            ];
+            for (key, value, record) in all {
+                prop_assert_eq!(decode(&key, Some(&value)), Ok(record));
+                prop_assert!(!matches!(decode(&key, None), Ok(Record::Unknown) | Err(_)));
+                for cut in 2..value.len() {
+                    prop_assert!(decode(&key, Some(&value[..cut])).is_err());
+                }
+            }
+        }
+
+        #[test]
+        fn any_consumer_bytes_are_read_or_refused(kind in 3..17u8,
+            value in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut value = value;
+            if value.len() > 1 { value[0] = 0; value[1] = 0; }
+            let key = member_key(i16::from(kind), "g", "m");
+            let _ = decode(&key, Some(&value));
+        }
+
         #[test]
         fn offsets_read_back(group in ".{0,20}", topic in ".{0,20}", partition in any::<i32>(),
             at in any::<i64>(), leader_epoch in any::<i32>(), metadata in ".{0,60}",

@@ -3,11 +3,13 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate_coordinator::{
-    Coordinator, Effect, GroupOptions, JoinRequest, Joined, LeavingMember, OffsetAndMetadata,
-    Reply, Request, SyncRequest, Token,
+    BeatRefusal, Beaten, ConsumerHeartbeat, Coordinator, DescribedConsumerGroup, Effect,
+    GroupOptions, JoinRequest, Joined, LeavingMember, OffsetAndMetadata, Partitions, Reply,
+    Request, SyncRequest, Token, TopicId, Topics,
 };
 
 pub type LogRecord = (Bytes, Option<Bytes>);
@@ -22,6 +24,8 @@ pub struct Host {
     pub prompt: bool,
     pub replies: BTreeMap<Token, Reply>,
     next_token: Token,
+    options: GroupOptions,
+    topics: Arc<Topics>,
 }
 
 impl Host {
@@ -30,9 +34,11 @@ impl Host {
     }
 
     pub fn with(options: GroupOptions) -> Host {
-        let mut coordinator = Coordinator::new(options);
+        let mut coordinator = Coordinator::new(options.clone());
         coordinator.loaded(0);
         Host {
+            options,
+            topics: Arc::default(),
             coordinator,
             now: 0,
             log: vec![],
@@ -45,12 +51,41 @@ impl Host {
 
     /// A new coordinator with what the log holds.
     pub fn reload(&self) -> Coordinator {
-        let mut coordinator = Coordinator::new(GroupOptions::default());
+        let mut coordinator = Coordinator::new(self.options.clone());
+        coordinator.set_topics(self.topics.clone());
         for (key, value) in &self.log {
             coordinator.load(key, value.as_deref()).unwrap();
         }
         coordinator.loaded(self.now);
         coordinator
+    }
+
+    /// The topics that there are from now on: name and number of partitions. Ids follow from the names.
+    pub fn set_topics(&mut self, topics: &[(&str, i32)]) {
+        let version = self.topics.version + 1;
+        let all = topics
+            .iter()
+            .map(|(name, count)| (name.to_string(), topic_id(name), *count));
+        self.topics = Arc::new(Topics::new(version, all));
+        self.coordinator.set_topics(self.topics.clone());
+    }
+
+    /// Sends a heartbeat, whose answer must be there at once.
+    pub fn beat(&mut self, beat: ConsumerHeartbeat) -> Result<Beaten, BeatRefusal> {
+        match self.ask(Request::ConsumerHeartbeat(beat)) {
+            Reply::ConsumerHeartbeat(result) => result,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn describe_consumer(&mut self, group: &str) -> Option<DescribedConsumerGroup> {
+        let request = Request::DescribeConsumer {
+            group: group.into(),
+        };
+        match self.ask(request) {
+            Reply::DescribeConsumer(described) => described.ok(),
+            other => panic!("{other:?}"),
+        }
     }
 
     pub fn send(&mut self, request: Request) -> Token {
@@ -118,6 +153,7 @@ impl Host {
                     assert!(!records.is_empty());
                     self.in_flight.push_back((id, records));
                 }
+                Effect::AppendInTransaction { .. } => panic!("nobody began a transaction"),
             }
         }
         if self.prompt {
@@ -235,6 +271,89 @@ pub fn leave(group: &str, member: &str) -> Request {
     }
 }
 
+pub fn topic_id(name: &str) -> TopicId {
+    let mut id = [0; 16];
+    for (byte, letter) in id.iter_mut().zip(name.bytes()) {
+        *byte = letter;
+    }
+    id
+}
+
+pub fn partitions(topic: &str, indexes: impl IntoIterator<Item = i32>) -> Partitions {
+    Partitions::from([(topic_id(topic), indexes.into_iter().collect())])
+}
+
+/// A first heartbeat.
+pub fn joining(group: &str, member: &str, topics: &[&str]) -> ConsumerHeartbeat {
+    ConsumerHeartbeat {
+        group: group.into(),
+        member_id: member.into(),
+        epoch: 0,
+        rebalance_timeout_ms: 60_000,
+        subscribed_names: Some(topics.iter().map(|name| name.to_string()).collect()),
+        owned: Some(Partitions::new()),
+        client_id: "app".into(),
+        client_host: "/127.0.0.1".into(),
+        makes_own_id: true,
+        ..ConsumerHeartbeat::default()
+    }
+}
+
+/// A heartbeat in which nothing changed but, perhaps, what the member holds.
+pub fn beating(
+    group: &str,
+    member: &str,
+    epoch: i32,
+    owned: Option<Partitions>,
+) -> ConsumerHeartbeat {
+    ConsumerHeartbeat {
+        group: group.into(),
+        member_id: member.into(),
+        epoch,
+        rebalance_timeout_ms: -1,
+        owned,
+        client_id: "app".into(),
+        client_host: "/127.0.0.1".into(),
+        makes_own_id: true,
+        ..ConsumerHeartbeat::default()
+    }
+}
+
+/// What a consumer joins a classic group with: ConsumerProtocolSubscription, version 1.
+pub fn subscription(topics: &[&str], owned: &[(&str, &[i32])]) -> Bytes {
+    let mut bytes = vec![0, 1];
+    bytes.extend((topics.len() as i32).to_be_bytes());
+    for topic in topics {
+        bytes.extend((topic.len() as i16).to_be_bytes());
+        bytes.extend(topic.as_bytes());
+    }
+    bytes.extend((-1i32).to_be_bytes());
+    bytes.extend(assignment_body(owned));
+    bytes.into()
+}
+
+/// What a leader hands to a member: ConsumerProtocolAssignment, version 1.
+pub fn assigned(partitions: &[(&str, &[i32])]) -> Bytes {
+    let mut bytes = vec![0, 1];
+    bytes.extend(assignment_body(partitions));
+    bytes.extend((-1i32).to_be_bytes());
+    bytes.into()
+}
+
+fn assignment_body(partitions: &[(&str, &[i32])]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.extend((partitions.len() as i32).to_be_bytes());
+    for (topic, indexes) in partitions {
+        bytes.extend((topic.len() as i16).to_be_bytes());
+        bytes.extend(topic.as_bytes());
+        bytes.extend((indexes.len() as i32).to_be_bytes());
+        for index in *indexes {
+            bytes.extend(index.to_be_bytes());
+        }
+    }
+    bytes
+}
+
 pub fn at(offset: i64) -> OffsetAndMetadata {
     OffsetAndMetadata {
         offset,
@@ -251,6 +370,7 @@ pub fn commit(group: &str, member: &str, generation: i32, offset: i64) -> Reques
         generation,
         member_id: member.into(),
         group_instance_id: None,
+        knows_epochs: true,
         offsets: vec![("t".into(), 0, at(offset))],
     }
 }
@@ -258,7 +378,10 @@ pub fn commit(group: &str, member: &str, generation: i32, offset: i64) -> Reques
 pub fn fetch_all(coordinator: &mut Coordinator, group: &str) -> BTreeMap<(String, i32), i64> {
     let request = Request::FetchOffsets {
         group: group.into(),
+        member_id: None,
+        member_epoch: -1,
         topics: None,
+        require_stable: false,
     };
     let effects = coordinator.handle(u64::MAX, request, 0, "-");
     let [Effect::Reply(_, Reply::FetchOffsets(Ok(topics)))] = effects.as_slice() else {
@@ -267,7 +390,7 @@ pub fn fetch_all(coordinator: &mut Coordinator, group: &str) -> BTreeMap<(String
     let rows = topics.iter().flat_map(|(topic, partitions)| {
         partitions
             .iter()
-            .map(move |(p, offset)| ((topic.clone(), *p), offset.as_ref().unwrap().offset))
+            .map(move |(p, found)| ((topic.clone(), *p), found.clone().unwrap().unwrap().offset))
     });
     rows.collect()
 }

@@ -1,5 +1,7 @@
 //! What a config's value must look like.
 
+use std::net::IpAddr;
+
 use super::ConfigType;
 use crate::binding::parse_chain;
 use crate::topic_name::validate_topic_name;
@@ -19,6 +21,10 @@ pub enum Check {
     Chain,
     /// A topic's name, or nothing.
     TopicName,
+    /// `address:number`, comma-separated.
+    Overrides,
+    /// What is not there, so it can only be off.
+    Off,
 }
 
 impl Check {
@@ -26,7 +32,12 @@ impl Check {
     pub fn validate(self, kind: ConfigType, value: &str) -> Result<(), String> {
         let value = value.trim();
         match kind {
-            ConfigType::Boolean => boolean(value).map(|_| ()),
+            ConfigType::Boolean => match (boolean(value)?, self) {
+                (true, Check::Off) => Err(
+                    "there is no tiered storage here, so the value can only be false".to_owned(),
+                ),
+                _ => Ok(()),
+            },
             ConfigType::Int => i64::from(number::<i32>(value, "a whole number")?).check(self),
             ConfigType::Long => number::<i64>(value, "a whole number")?.check(self),
             ConfigType::Double => fraction(value, self),
@@ -44,9 +55,34 @@ impl Check {
             Check::TopicName if value.is_empty() => Ok(()),
             Check::TopicName => validate_topic_name(value)
                 .map_err(|why| format!("`{}` is not a topic's name: {why}", shorten(value))),
-            Check::Any | Check::AtLeast(_) | Check::Between(..) | Check::Fraction => Ok(()),
+            Check::Overrides => overrides(value).map(drop),
+            Check::Any | Check::AtLeast(_) | Check::Between(..) | Check::Fraction | Check::Off => {
+                Ok(())
+            }
         }
     }
+}
+
+/// The entries of `max.connections.per.ip.overrides`. The error is a sentence.
+pub fn overrides(value: &str) -> Result<Vec<(IpAddr, usize)>, String> {
+    let entry = |text: &str| {
+        let expected = || {
+            format!(
+                "expected address:number, comma-separated, not `{}`",
+                shorten(text)
+            )
+        };
+        let (address, number) = text.rsplit_once(':').ok_or_else(expected)?;
+        let address = address.trim().parse().map_err(|_| expected())?;
+        let number = number.trim().parse().map_err(|_| expected())?;
+        Ok((address, number))
+    };
+    value
+        .split(',')
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .map(entry)
+        .collect()
 }
 
 /// Kafka takes `true` and `false` in any case and nothing else.

@@ -9,21 +9,31 @@ use super::{ConfigType, alias_config, broker_defs, lookup, topic_def, topic_defs
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfigSource {
     Topic,
+    /// Set while it runs, for one broker.
+    DynamicBroker,
+    /// Set while they run, for all brokers.
     DynamicDefaultBroker,
     StaticBroker,
     Default,
+    /// The level of one of a broker's loggers (KIP-412).
+    BrokerLogger,
 }
 
 impl ConfigSource {
     pub fn code(self) -> i8 {
         match self {
             ConfigSource::Topic => 1,
+            ConfigSource::DynamicBroker => 2,
             ConfigSource::DynamicDefaultBroker => 3,
             ConfigSource::StaticBroker => 4,
             ConfigSource::Default => 5,
+            ConfigSource::BrokerLogger => 6,
         }
     }
 }
+
+/// Broker configs of one origin. Where several are taken, the strongest comes first.
+pub type BrokerLayer<'a> = (&'a BTreeMap<String, String>, ConfigSource);
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribedConfig {
@@ -48,11 +58,11 @@ pub struct DescribedSynonym {
 /// All configs of a topic, by name: the table, and those about an alias that are set anywhere.
 pub fn describe_topic(
     topic: &BTreeMap<String, String>,
-    dynamic: &BTreeMap<String, String>,
-    file: &BTreeMap<String, String>,
+    broker: &[BrokerLayer<'_>],
 ) -> Vec<DescribedConfig> {
     let mut names: Vec<&str> = topic_defs().iter().map(|def| def.name).collect();
-    for layer in [topic, dynamic, file] {
+    let layers = broker.iter().map(|(layer, _)| *layer);
+    for layer in std::iter::once(topic).chain(layers) {
         names.extend(
             layer
                 .keys()
@@ -64,20 +74,17 @@ pub fn describe_topic(
     names.dedup();
     names
         .into_iter()
-        .filter_map(|name| describe_config(name, topic, dynamic, file))
+        .filter_map(|name| describe_config(name, topic, broker))
         .collect()
 }
 
 /// All broker configs, and the chains and plugin settings that stand broker-wide.
-pub fn describe_broker(
-    dynamic: &BTreeMap<String, String>,
-    file: &BTreeMap<String, String>,
-) -> Vec<DescribedConfig> {
+pub fn describe_broker(broker: &[BrokerLayer<'_>]) -> Vec<DescribedConfig> {
     let none = BTreeMap::new();
     let mut all: Vec<DescribedConfig> = broker_defs()
         .iter()
         .map(|def| {
-            let synonyms = layers(def.name, def.default, dynamic, file);
+            let synonyms = layers(def.name, def.default, broker);
             described(
                 def.name,
                 def.kind,
@@ -88,7 +95,7 @@ pub fn describe_broker(
         })
         .collect();
     all.extend(
-        describe_topic(&none, dynamic, file)
+        describe_topic(&none, broker)
             .into_iter()
             .filter(|config| config.name.starts_with("tidegate.")),
     );
@@ -131,8 +138,7 @@ fn elements(list: &str) -> impl Iterator<Item = &str> {
 pub fn describe_config(
     name: &str,
     topic: &BTreeMap<String, String>,
-    dynamic: &BTreeMap<String, String>,
-    file: &BTreeMap<String, String>,
+    broker: &[BrokerLayer<'_>],
 ) -> Option<DescribedConfig> {
     let view = lookup(name)?;
     let mut synonyms = Vec::new();
@@ -141,22 +147,19 @@ pub fn describe_config(
     }
     match topic_def(name) {
         Some(def) => {
-            for (layer, source) in [
-                (dynamic, ConfigSource::DynamicDefaultBroker),
-                (file, ConfigSource::StaticBroker),
-            ] {
+            for (layer, source) in broker {
                 if let Some((named, value)) = from_broker(def, layer) {
-                    synonyms.push(synonym(named, &value, source));
+                    synonyms.push(synonym(named, &value, *source));
                 }
             }
             let named = def.synonyms.last().map_or(name, |synonym| synonym.name);
             synonyms.push(synonym(named, def.default, ConfigSource::Default));
         }
         None => {
-            synonyms.extend(layers(name, None, dynamic, file));
+            synonyms.extend(layers(name, None, broker));
             // An alias without a policy of its own has the topic's.
             let general = alias_config(name).and_then(|found| found.fallback());
-            if let Some(general) = general.and_then(|g| describe_config(g, topic, dynamic, file)) {
+            if let Some(general) = general.and_then(|g| describe_config(g, topic, broker)) {
                 synonyms.extend(general.synonyms);
             }
         }
@@ -170,20 +173,12 @@ pub fn describe_config(
     ))
 }
 
-fn layers(
-    name: &str,
-    default: Option<&str>,
-    dynamic: &BTreeMap<String, String>,
-    file: &BTreeMap<String, String>,
-) -> Vec<DescribedSynonym> {
-    let dynamic = dynamic
-        .get(name)
-        .map(|v| synonym(name, v, ConfigSource::DynamicDefaultBroker));
-    let file = file
-        .get(name)
-        .map(|v| synonym(name, v, ConfigSource::StaticBroker));
+fn layers(name: &str, default: Option<&str>, broker: &[BrokerLayer<'_>]) -> Vec<DescribedSynonym> {
+    let set = broker
+        .iter()
+        .filter_map(|(layer, source)| Some(synonym(name, layer.get(name)?, *source)));
     let default = default.map(|v| synonym(name, v, ConfigSource::Default));
-    dynamic.into_iter().chain(file).chain(default).collect()
+    set.chain(default).collect()
 }
 
 fn synonym(name: &str, value: &str, source: ConfigSource) -> DescribedSynonym {
@@ -228,8 +223,20 @@ mod tests {
     fn the_strongest_layer_is_the_value_and_all_are_listed() {
         let all = describe_topic(
             &map(&[("retention.ms", "1"), ("tidegate.plugin.m.k", "v")]),
-            &map(&[("log.retention.ms", "2")]),
-            &map(&[("log.retention.hours", "3"), ("message.max.bytes", "9")]),
+            &[
+                (
+                    &map(&[("log.retention.ms", "7")]),
+                    ConfigSource::DynamicBroker,
+                ),
+                (
+                    &map(&[("log.retention.ms", "2")]),
+                    ConfigSource::DynamicDefaultBroker,
+                ),
+                (
+                    &map(&[("log.retention.hours", "3"), ("message.max.bytes", "9")]),
+                    ConfigSource::StaticBroker,
+                ),
+            ],
         );
         let find = |name: &str| all.iter().find(|c| c.name == name).unwrap();
         let retention = find("retention.ms");
@@ -240,7 +247,9 @@ mod tests {
             .iter()
             .map(|s| s.value.as_str())
             .collect();
-        assert_eq!(values, ["1", "2", "10800000", "604800000"]);
+        assert_eq!(values, ["1", "7", "2", "10800000", "604800000"]);
+        let codes: Vec<_> = retention.synonyms.iter().map(|s| s.source.code()).collect();
+        assert_eq!(codes, [1, 2, 3, 4, 5]);
         assert_eq!(find("max.message.bytes").source, ConfigSource::StaticBroker);
         assert_eq!(find("tidegate.plugin.m.k").value.as_deref(), Some("v"));
         assert_eq!(find("cleanup.policy").source, ConfigSource::Default);
@@ -253,8 +262,10 @@ mod tests {
                 ("tidegate.on.error.m", "drop"),
                 ("tidegate.limit.m.instances", "3"),
             ]),
-            &map(&[]),
-            &map(&[("tidegate.on.error", "pass")]),
+            &[(
+                &map(&[("tidegate.on.error", "pass")]),
+                ConfigSource::StaticBroker,
+            )],
         );
         let find = |name: &str| all.iter().find(|c| c.name == name).unwrap();
         let own = find("tidegate.on.error.m");
@@ -276,7 +287,8 @@ mod tests {
 
     #[test]
     fn broker_configs_show_the_file_and_what_is_read_only() {
-        let all = describe_broker(&map(&[]), &map(&[("num.partitions", "4")]));
+        let all =
+            describe_broker(&[(&map(&[("num.partitions", "4")]), ConfigSource::StaticBroker)]);
         let find = |name: &str| all.iter().find(|c| c.name == name).unwrap();
         assert_eq!(find("num.partitions").value.as_deref(), Some("4"));
         assert!(find("num.partitions").read_only);

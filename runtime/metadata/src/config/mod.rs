@@ -1,7 +1,7 @@
 //! The names, types, defaults and meanings of configs, and what a topic's configs come to.
 //!
-//! A topic follows, in this order: its own configs, the cluster-wide dynamic broker configs, the
-//! broker's configuration file (both under the broker's name for the setting, or the same name for
+//! A topic follows, in this order: its own configs, the dynamic configs of the broker, those of all
+//! brokers, the broker's configuration file (all three under the broker's name for the setting, or the same name for
 //! `tidegate.*`), and the default in the table.
 
 mod alias;
@@ -18,9 +18,9 @@ pub use alias::{
     plugin_key,
 };
 pub use broker_table::{BrokerConfigDef, broker_defs};
-pub use check::Check;
+pub use check::{Check, overrides};
 pub use describe::{
-    ConfigSource, DescribedConfig, DescribedSynonym, describe_broker, describe_config,
+    BrokerLayer, ConfigSource, DescribedConfig, DescribedSynonym, describe_broker, describe_config,
     describe_topic, list_append, list_subtract,
 };
 pub use resolve::{AliasSettings, InvalidConfig, TopicConfig};
@@ -50,6 +50,10 @@ pub const MAX_CONFIGS: usize = 512;
 
 /// Config names of the plugin contract that this version does not serve yet.
 const NOT_YET: [&str; 2] = ["tidegate.view.of", "tidegate.view.route"];
+
+/// Topic configs that Kafka 4.0 gave up. Logs of older programs hold them, so they are still applied, to no effect; who
+/// sets one today is refused ([`is_retired`]).
+const RETIRED: [&str; 2] = ["message.downconversion.enable", "message.format.version"];
 
 /// Kafka's config types, as DescribeConfigs reports them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,12 +135,20 @@ pub fn topic_def(name: &str) -> Option<&'static ConfigDef> {
     topic_defs().iter().find(|def| def.name == name)
 }
 
+/// A topic config that Kafka had up to 3.9: kept where it is stored, and not taken from clients.
+pub fn is_retired(name: &str) -> bool {
+    RETIRED.contains(&name)
+}
+
 /// Checks one topic config; the error is a sentence. Whether a chain's plugins exist is checked when
 /// a command is applied.
 pub fn validate_topic_config(name: &str, value: &str) -> Result<(), String> {
     check_size(name, value)?;
     if let Some(def) = topic_def(name) {
         return def.check.validate(def.kind, value);
+    }
+    if is_retired(name) {
+        return Ok(());
     }
     match alias_config(name) {
         Some(found) => found.check().validate(found.kind(), value),
@@ -157,6 +169,16 @@ pub fn validate_dynamic_broker_config(name: &str, value: &str) -> Result<(), Str
         )),
         None => Err(format!("`{name}` is not a broker config")),
     }
+}
+
+/// Checks a dynamic config of one broker; the error is a sentence.
+pub fn validate_own_broker_config(name: &str, value: &str) -> Result<(), String> {
+    if name.starts_with("tidegate.") {
+        return Err(format!(
+            "`{name}` is about topics, which no two brokers may treat in two ways: set it for all brokers, or for a topic"
+        ));
+    }
+    validate_dynamic_broker_config(name, value)
 }
 
 /// Checks a broker config from a configuration file, dynamic or not. `Ok(false)`: the name is not
@@ -282,6 +304,14 @@ mod tests {
         assert!(refuse("tidegate.view.of").contains("not served by this version yet"));
         assert!(refuse("tidegate.plugin.match").contains("of the form"));
         assert!(!refuse("something.else.entirely").contains("did you mean"));
+        // What an older program stored does not keep a log from loading.
+        assert_eq!(
+            validate_topic_config("message.format.version", "2.8"),
+            Ok(())
+        );
+        assert!(
+            is_retired("message.format.version") && topic_def("message.format.version").is_none()
+        );
         assert_eq!(
             validate_topic_config("tidegate.plugin.match.field", "json:/delay"),
             Ok(())
@@ -327,6 +357,25 @@ mod tests {
             Ok(())
         );
         assert_eq!(validate_dynamic_broker_config(PRODUCE_CHAIN, "a,b"), Ok(()));
+        assert!(
+            validate_own_broker_config(PRODUCE_CHAIN, "a,b")
+                .unwrap_err()
+                .contains("all brokers")
+        );
+        assert_eq!(validate_own_broker_config("max.connections", "7"), Ok(()));
+        let overrides = "max.connections.per.ip.overrides";
+        assert_eq!(
+            validate_own_broker_config(overrides, "10.0.0.1:5, ::1:0,"),
+            Ok(())
+        );
+        for wrong in ["10.0.0.1", "10.0.0.1:-1", "here:1"] {
+            assert!(
+                validate_own_broker_config(overrides, wrong)
+                    .unwrap_err()
+                    .contains("address:number"),
+                "{wrong}"
+            );
+        }
         assert_eq!(
             validate_static_broker_config("zookeeper.connect", "x:2181"),
             Ok(false)

@@ -1,6 +1,7 @@
 //! Consumer groups: coordinators, membership, committed offsets.
 
 use kafka_protocol::messages::{
+    consumer_group_heartbeat_request::TopicPartitions,
     join_group_request::JoinGroupRequestProtocol,
     leave_group_request::MemberIdentity,
     offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
@@ -12,8 +13,8 @@ use kafka_protocol::messages::{
 };
 
 use super::{
-    BOOL, BYTES, Field, I8, I32, I32_ARRAY, I64, NULLABLE_STRING, STRING, STRING_ARRAY, Schema, f,
-    structs,
+    BOOL, BYTES, Field, I8, I32, I32_ARRAY, I64, NULLABLE_STRING, NULLABLE_STRING_ARRAY, STRING,
+    STRING_ARRAY, Schema, UUID, f, structs,
 };
 
 pub(super) const SCHEMAS: &[Schema] = &[
@@ -93,6 +94,20 @@ pub(super) const SCHEMAS: &[Schema] = &[
         max: 0,
         flexible_from: i16::MAX,
         fields: OFFSET_DELETE_REQUEST,
+    },
+    Schema {
+        api_key: 68,
+        min: 0,
+        max: 1,
+        flexible_from: 0,
+        fields: CONSUMER_GROUP_HEARTBEAT_REQUEST,
+    },
+    Schema {
+        api_key: 69,
+        min: 0,
+        max: 1,
+        flexible_from: 0,
+        fields: CONSUMER_GROUP_DESCRIBE_REQUEST,
     },
 ];
 
@@ -246,4 +261,27 @@ const OFFSET_DELETE_REQUEST: &[Field] = &[
         "topics",
         structs!(OffsetDeleteRequestTopic, OFFSET_DELETE_TOPIC),
     ),
+];
+
+const OWNED_PARTITIONS: &[Field] = &[f("topic_id", UUID), f("partitions", I32_ARRAY)];
+
+const CONSUMER_GROUP_HEARTBEAT_REQUEST: &[Field] = &[
+    f("group_id", STRING),
+    f("member_id", STRING),
+    f("member_epoch", I32),
+    f("instance_id", NULLABLE_STRING),
+    f("rack_id", NULLABLE_STRING),
+    f("rebalance_timeout_ms", I32),
+    f("subscribed_topic_names", NULLABLE_STRING_ARRAY),
+    f("subscribed_topic_regex", NULLABLE_STRING).from(1),
+    f("server_assignor", NULLABLE_STRING),
+    f(
+        "topic_partitions",
+        structs!(?TopicPartitions, OWNED_PARTITIONS),
+    ),
+];
+
+const CONSUMER_GROUP_DESCRIBE_REQUEST: &[Field] = &[
+    f("group_ids", STRING_ARRAY),
+    f("include_authorized_operations", BOOL),
 ];

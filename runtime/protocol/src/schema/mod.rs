@@ -7,6 +7,8 @@
 mod admin;
 mod data;
 mod groups;
+mod quotas;
+mod transactions;
 
 /// One API: the versions with a schema and the body's fields.
 pub(crate) struct Schema {
@@ -77,6 +79,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Schema> {
         .iter()
         .chain(groups::SCHEMAS)
         .chain(admin::SCHEMAS)
+        .chain(transactions::SCHEMAS)
+        .chain(quotas::SCHEMAS)
 }
 
 const BOOL: Kind = Kind::Fixed(1);
@@ -84,6 +88,7 @@ const I8: Kind = Kind::Fixed(1);
 const I16: Kind = Kind::Fixed(2);
 const I32: Kind = Kind::Fixed(4);
 const I64: Kind = Kind::Fixed(8);
+const F64: Kind = Kind::Fixed(8);
 const UUID: Kind = Kind::Fixed(16);
 const STRING: Kind = Kind::String { nullable: false };
 const NULLABLE_STRING: Kind = Kind::String { nullable: true };

@@ -66,7 +66,9 @@ const APIS: &[(i16, Reencode, Discard)] = apis![
     InitProducerIdRequest,
     OffsetForLeaderEpochRequest,
     DescribeConfigsRequest,
+    AlterClientQuotasRequest,
     AlterConfigsRequest,
+    DescribeClientQuotasRequest,
     CreatePartitionsRequest,
     DeleteGroupsRequest,
     IncrementalAlterConfigsRequest,
@@ -77,6 +79,13 @@ const APIS: &[(i16, Reencode, Discard)] = apis![
     ListPartitionReassignmentsRequest,
     OffsetDeleteRequest,
     DescribeProducersRequest,
+    AddPartitionsToTxnRequest,
+    AddOffsetsToTxnRequest,
+    EndTxnRequest,
+    WriteTxnMarkersRequest,
+    TxnOffsetCommitRequest,
+    DescribeTransactionsRequest,
+    ListTransactionsRequest,
 ];
 
 #[test]

@@ -5,6 +5,8 @@
 //! | `batches` | partition, base offset | the batch as on the wire | [`batch`] |
 //! | `rows` | partition, base offset | index row | [`index_row`] |
 //! | `notes` | partition, base offset | what the writer noted of the batch | [`note`] |
+//! | `aborted` | partition, offset of the marker | the transaction that it aborted | [`aborted`] |
+//! | `producers` | partition | snapshot of its producers | [`producers`] |
 //! | `partitions` | partition | topic id, index, log start | [`partition`] |
 //! | `default` | `format` | format version | [`format`](mod@format) |
 //! | `default` | `cleaned`, partition | how far it is compacted | [`cleaned`] |
@@ -12,6 +14,7 @@
 //! The command log is a database of its own: [`command`] and [`snapshot`], and the same `format`.
 //! Integers are big endian, so that byte order is numeric order.
 
+pub(crate) mod aborted;
 pub(crate) mod batch;
 pub(crate) mod cleaned;
 pub(crate) mod command;
@@ -19,6 +22,7 @@ pub(crate) mod format;
 pub(crate) mod index_row;
 pub(crate) mod note;
 pub(crate) mod partition;
+pub(crate) mod producers;
 pub(crate) mod snapshot;
 
 use crate::StoreError;

@@ -7,7 +7,7 @@ use tidegate_record::{LeaderEpoch, Offset, PartitionId};
 
 use super::partition::{End, Partition};
 use super::{Log, lock};
-use crate::{IndexRow, PartitionEntry, ReadError, RetentionPolicy, StoreError};
+use crate::{FlushPolicy, IndexRow, PartitionEntry, ReadError, RetentionPolicy, StoreError};
 
 /// Rows looked at per step of retention.
 const PAGE: usize = 1024;
@@ -47,6 +47,14 @@ impl Log {
         };
         let _gate = lock(&self.shared.gate);
         partition.set_epoch(epoch);
+    }
+
+    /// When appends to the partition that nobody waits for are synced; takes effect with the next one. An append with
+    /// [`Append::sync`](super::Append::sync) is synced at once whatever this says.
+    pub fn set_flush_policy(&self, id: PartitionId, policy: FlushPolicy) {
+        if let Some(partition) = self.shared.partition(id) {
+            partition.set_flush_policy(policy);
+        }
     }
 
     /// Moves the log start to `to` and deletes what lies below it, durable first: a crash in

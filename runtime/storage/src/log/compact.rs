@@ -5,6 +5,10 @@
 //! unless it ends the log or holds a producer's last sequence, which its empty header then keeps. A tombstone stays for
 //! `delete_retention_ms` after the pass that removed what it deletes, so that whoever had read that still hears of it.
 //!
+//! A pass ends below the last stable offset, so the fate of every transaction in its scope is known: records of aborted
+//! ones go and replace nothing. A marker goes like a tombstone, `delete_retention_ms` after the last record of its
+//! transaction went, unless it is what the log last heard of its producer.
+//!
 //! Appends and reads go on beside a pass: batches are replaced a few at a time, each time atomically, and a reader
 //! sees the old or the new one.
 
@@ -16,7 +20,9 @@ use tidegate_record::{Batch, Offset, PartitionId, Records, last_kept_delta, reta
 use super::partition::Partition;
 use super::times::LIMITS;
 use super::{Log, lock};
-use crate::{Change, Compaction, CompactionPolicy, IndexRow, ReadError, Stored};
+use crate::{
+    AbortedTransaction, Change, Compaction, CompactionPolicy, IndexRow, ReadError, Stored,
+};
 
 /// Rows looked at in one step.
 const PAGE: usize = 1024;
@@ -78,6 +84,7 @@ impl Log {
             policy,
             latest: &latest,
             last_of_producer: self.last_of_producers(&partition)?,
+            with_records: HashSet::new(),
             next_horizon: i64::MAX,
             done: Compaction {
                 cleaned: end,
@@ -208,12 +215,16 @@ impl Log {
             if stored.is_empty() {
                 break;
             }
+            let aborted = self.aborted_in(id, &stored)?;
             for item in stored {
                 // One batch may go beyond the bound, or a pass could get nowhere.
                 if latest.offsets.len() >= max_keys && next > scope.dirty {
                     return Ok((latest, item.row.base_offset));
                 }
                 next = item.row.last_offset + 1;
+                if is_aborted(&item.row, &aborted) {
+                    continue;
+                }
                 if let Some(records) = open(&item)?.map(|(_, records)| records) {
                     latest.add(&records, item.row.base_offset);
                 }
@@ -222,17 +233,31 @@ impl Log {
         Ok((latest, scope.end))
     }
 
-    /// Base offsets of the batches that hold a producer's last sequence.
+    /// Base offsets of the batches that hold a producer's last sequence, and of the last markers, which hold epochs.
     fn last_of_producers(&self, partition: &Partition) -> Result<HashSet<Offset>, ReadError> {
         let mut last = HashMap::new();
         let bounds = partition.bounds();
         self.each_row(partition.id(), bounds.start..bounds.end, |row| {
-            if row.producer_id >= 0 && row.base_sequence >= 0 {
-                last.insert(row.producer_id, row.base_offset);
+            if row.producer_id >= 0 && (row.base_sequence >= 0 || is_control(row)) {
+                last.insert((row.producer_id, is_control(row)), row.base_offset);
             }
             true
         })?;
         Ok(last.into_values().collect())
+    }
+
+    /// Aborted transactions that have records in these batches.
+    fn aborted_in(
+        &self,
+        id: PartitionId,
+        stored: &[Stored],
+    ) -> Result<Vec<AbortedTransaction>, ReadError> {
+        match (stored.first(), stored.last()) {
+            (Some(first), Some(last)) => {
+                self.aborted(id, first.row.base_offset, last.row.last_offset + 1)
+            }
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Shows the rows that begin in the range, in order, until `each` says no.
@@ -263,6 +288,8 @@ struct Pass<'a> {
     policy: &'a CompactionPolicy,
     latest: &'a Latest<'a>,
     last_of_producer: HashSet<Offset>,
+    /// Producers whose transaction, as far as it was walked over, still has records.
+    with_records: HashSet<i64>,
     next_horizon: i64,
     done: Compaction,
 }
@@ -279,9 +306,10 @@ impl Pass<'_> {
                 .read(id, next, scope.end, STEP_BYTES)?;
             let Some(last) = stored.last() else { break };
             next = last.row.last_offset + 1;
+            let aborted = self.log.aborted_in(id, &stored)?;
             let mut outcomes = Vec::with_capacity(stored.len());
             for item in &stored {
-                outcomes.push(self.clean(item)?);
+                outcomes.push(self.clean(item, &aborted)?);
             }
             let changes: Vec<Change<'_>> = outcomes
                 .iter()
@@ -294,15 +322,23 @@ impl Pass<'_> {
     }
 
     /// What is left of one batch; `None` = all of it.
-    fn clean(&mut self, item: &Stored) -> Result<Option<Outcome>, ReadError> {
+    fn clean(
+        &mut self,
+        item: &Stored,
+        aborted: &[AbortedTransaction],
+    ) -> Result<Option<Outcome>, ReadError> {
         self.done.bytes_before += u64::from(item.row.size);
         let row = item.row;
+        if is_control(&row) {
+            return Ok(self.clean_marker(row));
+        }
         let Some((batch, records)) = open(item)? else {
             // Nothing in it that compaction knows; an empty header may go when nothing needs it any more.
-            let goes = row.is_empty() && !self.is_needed(&row) && !is_control(&row);
+            let goes = row.is_empty() && !self.is_needed(&row);
             self.done.bytes_after += if goes { 0 } else { u64::from(row.size) };
             return Ok(goes.then_some(Outcome::Remove(row.base_offset)));
         };
+        let is_aborted = is_aborted(&row, aborted);
         let mut tombstones = false;
         let keep: Vec<bool> = records
             .iter()
@@ -314,12 +350,15 @@ impl Pass<'_> {
                 let expired = record.value.is_none()
                     && row.delete_horizon > 0
                     && row.delete_horizon <= self.policy.now_ms;
-                let keep = is_latest && !expired;
+                let keep = is_latest && !expired && !is_aborted;
                 tombstones |= keep && record.value.is_none();
                 keep
             })
             .collect();
         let kept = keep.iter().filter(|keep| **keep).count();
+        if kept > 0 && is_transactional(&row) {
+            self.with_records.insert(row.producer_id);
+        }
         self.done.records += keep.len() as u64;
         self.done.removed += (keep.len() - kept) as u64;
         if kept == 0 && !self.is_needed(&row) {
@@ -327,11 +366,7 @@ impl Pass<'_> {
         }
         let horizon = match (tombstones, row.delete_horizon) {
             (false, _) => 0,
-            (true, 0) => self
-                .policy
-                .now_ms
-                .saturating_add(self.policy.delete_retention_ms)
-                .max(1),
+            (true, 0) => self.horizon(),
             (true, set) => set,
         };
         if tombstones {
@@ -359,7 +394,35 @@ impl Pass<'_> {
         Ok(Some(Outcome::Rewrite(row, rewritten.into_bytes())))
     }
 
-    /// The log ends with it, or a producer's sequence goes on from it.
+    /// A marker has nothing to say once no record of its transaction is left; who had read them still hears of their end.
+    fn clean_marker(&mut self, row: IndexRow) -> Option<Outcome> {
+        let ends_records = self.with_records.remove(&row.producer_id);
+        let horizon = match (ends_records || self.is_needed(&row), row.delete_horizon) {
+            (true, _) => 0,
+            (false, 0) => self.horizon(),
+            (false, set) if set <= self.policy.now_ms => {
+                return Some(Outcome::Remove(row.base_offset));
+            }
+            (false, set) => set,
+        };
+        if horizon > 0 {
+            self.next_horizon = self.next_horizon.min(horizon);
+        }
+        self.done.bytes_after += u64::from(row.size);
+        let marked = IndexRow {
+            delete_horizon: horizon,
+            ..row
+        };
+        (marked != row).then_some(Outcome::Row(marked))
+    }
+
+    /// From when on what this pass leaves behind for latecomers may go (ms).
+    fn horizon(&self) -> i64 {
+        let retention_ms = self.policy.delete_retention_ms;
+        self.policy.now_ms.saturating_add(retention_ms).max(1)
+    }
+
+    /// The log ends with it, or a producer's sequence or epoch goes on from it.
     fn is_needed(&self, row: &IndexRow) -> bool {
         row.last_offset + 1 == self.partition.bounds().end
             || self.last_of_producer.contains(&row.base_offset)
@@ -461,6 +524,15 @@ impl Latest<'_> {
     }
 }
 
+/// A batch of whose producer an aborted transaction reaches over it.
+fn is_aborted(row: &IndexRow, aborted: &[AbortedTransaction]) -> bool {
+    is_transactional(row)
+        && aborted.iter().any(|transaction| {
+            transaction.producer_id == row.producer_id
+                && (transaction.first_offset..=transaction.last_offset).contains(&row.base_offset)
+        })
+}
+
 /// A batch with records that have keys; `None` for control batches and empty ones.
 fn open(item: &Stored) -> Result<Option<(Batch, Records)>, ReadError> {
     if item.row.is_empty() || is_control(&item.row) {
@@ -469,6 +541,10 @@ fn open(item: &Stored) -> Result<Option<(Batch, Records)>, ReadError> {
     let batch = Batch::stored(item.batch.clone()).map_err(corrupt)?;
     let records = batch.records(LIMITS).map_err(corrupt)?;
     Ok(Some((batch, records)))
+}
+
+fn is_transactional(row: &IndexRow) -> bool {
+    tidegate_record::Attributes(row.attributes).is_transactional()
 }
 
 fn is_control(row: &IndexRow) -> bool {

@@ -19,8 +19,10 @@ mod epochs;
 mod lane;
 mod partition;
 mod plan;
+mod producers;
 mod queue;
 mod read;
+mod scrub;
 mod stats;
 mod tail;
 mod times;
@@ -39,10 +41,13 @@ pub use self::compact::KeyName;
 pub use self::lane::Lane;
 use self::partition::Partition;
 use self::queue::Queue;
+pub use self::scrub::Scrubbed;
 use self::stats::Counters;
 pub use self::stats::LogStats;
 use self::writer::Writer;
-use crate::{AppendError, AppendPart, Appended, LogStore, Progress, StoreError, StoreHealth};
+use crate::{
+    Aborts, AppendError, AppendPart, Appended, LogStore, Progress, StoreError, StoreHealth,
+};
 
 /// Called once with the fate of an append, on the writer thread: it must not block.
 pub type Done = Box<dyn FnOnce(Result<Vec<Appended>, AppendError>) + Send>;
@@ -71,6 +76,8 @@ pub struct Append {
     /// Kept beside the first part's index row for as long as that; at most 16 KiB. See
     /// [`Log::note`].
     pub note: Option<Bytes>,
+    /// When the first part is an ABORT marker: what it ends, for [`Log::aborted`].
+    pub aborts: Option<Aborts>,
     /// Gets one [`Appended`] per part, the late ones last. Dropped uncalled only if the process
     /// ends first.
     pub done: Done,

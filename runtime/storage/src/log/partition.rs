@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering};
 use tidegate_record::{LeaderEpoch, Offset, PartitionId};
 
 use super::compact::Compacted;
+use super::lock;
 use super::tail::Tail;
-use crate::{Bounds, IndexRow, LogStore, PartitionEntry, StoreError};
+use crate::{Bounds, FlushPolicy, IndexRow, LogStore, PartitionEntry, StoreError};
 
 /// Positions of one partition. Only the writer moves the end forward; truncation moves it back
 /// under the gate, so it never runs beside the writer. `start <= end` and `synced_end <= end`.
@@ -21,7 +22,10 @@ pub(crate) struct Partition {
     start_position: AtomicU64,
     end_position: AtomicU64,
     max_timestamp: AtomicI64,
+    /// At or behind the last marker that aborted something, -1 without one: where a reader need not look.
+    last_abort: AtomicI64,
     pub(crate) tail: Mutex<Tail>,
+    flush: Mutex<FlushPolicy>,
     /// Held through a pass of compaction, so that there is one at a time.
     pub(crate) compaction: Mutex<Option<Compacted>>,
 }
@@ -79,7 +83,9 @@ impl Partition {
             start_position: AtomicU64::new(start_position),
             end_position: AtomicU64::new(end.position),
             max_timestamp: AtomicI64::new(end.max_timestamp),
-            tail: Mutex::new(Tail::default()),
+            last_abort: AtomicI64::new(last_abort(store, entry, end.offset)?),
+            tail: Mutex::default(),
+            flush: Mutex::default(),
             compaction: Mutex::default(),
         })
     }
@@ -153,8 +159,34 @@ impl Partition {
         self.epoch.store(epoch.0, Ordering::Release);
     }
 
+    pub(crate) fn last_abort(&self) -> Offset {
+        self.last_abort.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn aborted(&self, marker: Offset) {
+        self.last_abort.fetch_max(marker, Ordering::AcqRel);
+    }
+
+    pub(crate) fn flush_policy(&self) -> FlushPolicy {
+        *lock(&self.flush)
+    }
+
+    pub(crate) fn set_flush_policy(&self, policy: FlushPolicy) {
+        *lock(&self.flush) = policy;
+    }
+
     pub(crate) fn size_bytes(&self) -> u64 {
         let end = self.end_position.load(Ordering::Acquire);
         end.saturating_sub(self.start_position.load(Ordering::Acquire))
     }
+}
+
+/// Behind every marker, if any transaction was aborted at all: which one was the last does not matter.
+fn last_abort(
+    store: &dyn LogStore,
+    entry: PartitionEntry,
+    end: Offset,
+) -> Result<Offset, StoreError> {
+    let any = !store.aborted(entry.id, entry.log_start, 1)?.is_empty();
+    Ok(if any { end } else { -1 })
 }

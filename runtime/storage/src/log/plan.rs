@@ -12,7 +12,7 @@ use tidegate_record::PartitionId;
 use super::partition::{End, Partition};
 use super::{Append, Done, Lane, Late, Shared};
 use crate::keys::note;
-use crate::{AppendError, AppendPart, Appended, IndexRow, Placed};
+use crate::{AbortedTransaction, Aborts, AppendError, AppendPart, Appended, IndexRow, Placed};
 
 /// One group, decided.
 #[derive(Default)]
@@ -32,6 +32,7 @@ pub(crate) struct PlacedBatch {
     pub(crate) row: IndexRow,
     pub(crate) bytes: Bytes,
     pub(crate) note: Option<Bytes>,
+    pub(crate) aborted: Option<AbortedTransaction>,
 }
 
 impl PlacedBatch {
@@ -41,8 +42,16 @@ impl PlacedBatch {
             row: self.row,
             bytes: &self.bytes,
             note: self.note.as_ref(),
+            aborted: self.aborted,
         }
     }
+}
+
+/// What is stored with the first batch of an append.
+#[derive(Default)]
+struct Beside {
+    note: Option<Bytes>,
+    aborts: Option<Aborts>,
 }
 
 pub(crate) struct Outcome {
@@ -71,6 +80,7 @@ impl Plan {
             lane,
             late,
             note,
+            aborts,
             done,
         } = append;
         let mut outcome = Outcome {
@@ -84,11 +94,12 @@ impl Plan {
         let taken = check_note(note.as_ref())
             .and_then(|()| self.admit(shared, &parts, outcome.lane.as_ref()))
             .and_then(|()| {
-                let mut appended = self.place_all(parts, note, now_ms);
+                let beside = Beside { note, aborts };
+                let mut appended = self.place_all(parts, beside, now_ms);
                 if let Some(late) = late {
                     let parts = make(late, appended.first())?;
                     self.admit(shared, &parts, None)?;
-                    appended.extend(self.place_all(parts, None, now_ms));
+                    appended.extend(self.place_all(parts, Beside::default(), now_ms));
                 }
                 Ok(appended)
             });
@@ -141,16 +152,16 @@ impl Plan {
         Ok(())
     }
 
-    /// Of parts that were admitted. The note is the first one's.
+    /// Of parts that were admitted. What stands beside is the first one's.
     fn place_all(
         &mut self,
         parts: Vec<AppendPart>,
-        mut note: Option<Bytes>,
+        mut beside: Beside,
         now_ms: i64,
     ) -> Vec<Appended> {
         let mut appended = Vec::with_capacity(parts.len());
         for part in parts {
-            appended.extend(self.place(part, note.take(), now_ms));
+            appended.extend(self.place(part, std::mem::take(&mut beside), now_ms));
         }
         appended
     }
@@ -165,7 +176,7 @@ impl Plan {
         }
     }
 
-    fn place(&mut self, part: AppendPart, note: Option<Bytes>, now_ms: i64) -> Option<Appended> {
+    fn place(&mut self, part: AppendPart, beside: Beside, now_ms: i64) -> Option<Appended> {
         let (partition, end) = self.ends.get_mut(&part.id)?;
         self.moved.push((part.id, *end));
         let batch = part.batch.place(end.offset, part.epoch);
@@ -187,7 +198,13 @@ impl Plan {
             partition: partition.clone(),
             row,
             bytes,
-            note,
+            note: beside.note,
+            aborted: beside.aborts.map(|aborts| AbortedTransaction {
+                producer_id: row.producer_id,
+                first_offset: aborts.first_offset.min(row.base_offset),
+                last_offset: row.base_offset,
+                stable_offset: aborts.stable_offset.min(row.base_offset),
+            }),
         });
         Some(appended)
     }

@@ -7,7 +7,10 @@ use tidegate_record::{Offset, PartitionId};
 
 use super::partition::Partition;
 use super::{Log, lock};
-use crate::{Bounds, IndexRow, PartitionEntry, ReadError, StoreError, Stored};
+use crate::{AbortedTransaction, Bounds, IndexRow, PartitionEntry, ReadError, StoreError, Stored};
+
+/// Aborted transactions read in one step.
+const ABORTED_PAGE: usize = 1024;
 
 impl Log {
     /// Every partition of the store with its present log start, by ascending id; also those the
@@ -105,6 +108,38 @@ impl Log {
         let note = self.ask_store(&partition, offset, |store| store.note(id, offset))?;
         // The store may be ahead of what was published.
         Ok(note.filter(|(base_offset, _)| *base_offset < end))
+    }
+
+    /// Aborted transactions that have records in `from..to`, ascending by marker, which may stand behind `to`. Blocks on
+    /// the disk, if there are any that end at `from` or behind it.
+    pub fn aborted(
+        &self,
+        id: PartitionId,
+        from: Offset,
+        to: Offset,
+    ) -> Result<Vec<AbortedTransaction>, ReadError> {
+        let partition = self.known(id)?;
+        let mut found = Vec::new();
+        let mut next = from;
+        while next <= partition.last_abort() {
+            let page = self.shared.store.aborted(id, next, ABORTED_PAGE)?;
+            let Some(last) = page.last() else { break };
+            next = last.last_offset.saturating_add(1);
+            // Everything behind it began at or behind its stable offset.
+            let is_last = last.stable_offset >= to;
+            found.extend(page.iter().filter(|aborted| aborted.first_offset < to));
+            if is_last {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether [`Log::aborted`] from there on would find anything; asks no disk.
+    pub fn may_have_aborted(&self, id: PartitionId, from: Offset) -> bool {
+        self.shared
+            .partition(id)
+            .is_some_and(|partition| from <= partition.last_abort())
     }
 
     pub(super) fn known(&self, id: PartitionId) -> Result<Arc<Partition>, ReadError> {

@@ -18,9 +18,14 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
     tail: Order,
     /// Partitions whose end moved since the last sync.
-    unsynced: HashMap<PartitionId, Arc<Partition>>,
-    /// When the oldest unsynced write must be on disk.
+    unsynced: HashMap<PartitionId, Unsynced>,
+    /// When the next sync is due: the earliest time that any unsynced write's partition asks for.
     sync_at: Option<Instant>,
+}
+
+struct Unsynced {
+    partition: Arc<Partition>,
+    records: u64,
 }
 
 impl Writer {
@@ -108,21 +113,30 @@ impl Writer {
         let bytes = plan.placed.iter().map(|placed| placed.bytes.len()).sum();
         self.shared.counters.wrote(plan.placed.len(), bytes);
         for placed in plan.placed.drain(..) {
+            if let Some(aborted) = &placed.aborted {
+                placed.partition.aborted(aborted.last_offset);
+            }
             let stored = Stored {
                 row: placed.row,
                 batch: placed.bytes,
             };
             self.tail.publish(&placed.partition, stored);
         }
+        let now = Instant::now();
         for (id, (partition, end)) in &plan.ends {
+            let records = end.offset.saturating_sub(partition.end().offset);
             partition.set_end(*end);
-            self.unsynced
-                .entry(*id)
-                .or_insert_with(|| partition.clone());
-        }
-        if self.sync_at.is_none() {
-            let lazy = Duration::from_millis(self.shared.options.lazy_sync_ms);
-            self.sync_at = Instant::now().checked_add(lazy);
+            let unsynced = self.unsynced.entry(*id).or_insert_with(|| Unsynced {
+                partition: partition.clone(),
+                records: 0,
+            });
+            unsynced.records = unsynced.records.saturating_add(records.cast_unsigned());
+            let lazy_ms = self.shared.options.lazy_sync_ms;
+            let patience = partition
+                .flush_policy()
+                .patience_ms(unsynced.records, lazy_ms);
+            let due = patience.and_then(|ms| now.checked_add(Duration::from_millis(ms)));
+            self.sync_at = [self.sync_at, due].into_iter().flatten().min();
         }
     }
 
@@ -165,14 +179,14 @@ impl Writer {
         self.shared.counters.synced(start.elapsed());
         self.unsynced
             .values()
-            .for_each(|partition| partition.set_synced());
+            .for_each(|unsynced| unsynced.partition.set_synced());
         Ok(())
     }
 
     fn report_synced(&mut self, synced: bool) {
         let unsynced = std::mem::take(&mut self.unsynced);
         if synced {
-            self.report(unsynced.values());
+            self.report(unsynced.values().map(|unsynced| &unsynced.partition));
         }
     }
 

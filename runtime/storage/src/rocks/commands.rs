@@ -1,18 +1,27 @@
 //! The metadata log, in a RocksDB of its own: it is synced at every command, and its directory
 //! can be kept on another disk than the records.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use rocksdb::{DB, Direction, IteratorMode, ReadOptions, WriteBatch};
+use rocksdb::{
+    ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, Direction, IteratorMode, ReadOptions,
+    WriteBatch,
+};
 
-use super::{check_format, options, store_error, write_synced};
+use super::floor::{self, Floor, FloorFile};
+use super::{check_format, check_format_only, open, options, store_error, write_synced};
 use crate::keys::{command, snapshot};
 use crate::{CommandLog, StoreError};
 
 /// A [`CommandLog`] in one RocksDB directory.
 pub struct RocksCommandLog {
     db: DB,
+    /// `None` of a log that is only read.
+    floor: Option<Floor>,
+    /// Of a log that is only read: keeps brokers away.
+    _lock: Option<File>,
     last: Mutex<Last>,
 }
 
@@ -27,16 +36,48 @@ impl RocksCommandLog {
     pub fn open(dir: impl AsRef<Path>) -> Result<RocksCommandLog, StoreError> {
         let mut options = options::database();
         options.set_write_buffer_size(4 << 20);
-        let db = DB::open(&options, dir).map_err(store_error)?;
+        let families = vec![ColumnFamilyDescriptor::new(
+            DEFAULT_COLUMN_FAMILY_NAME,
+            options.clone(),
+        )];
+        let (db, floor) = open::open(dir.as_ref(), &options, families)?;
         check_format(&db)?;
         let index = last_index(&db)?;
         Ok(RocksCommandLog {
             db,
+            floor: Some(floor),
+            _lock: None,
             last: Mutex::new(Last {
                 index,
                 failed: None,
             }),
         })
+    }
+}
+
+impl RocksCommandLog {
+    /// Opens the log in `dir` as it lies, to be read only: nothing in the directory changes.
+    pub fn open_to_read(dir: impl AsRef<Path>) -> Result<RocksCommandLog, StoreError> {
+        let dir = dir.as_ref();
+        let (lock, floor) = FloorFile::lock_to_read(dir)?;
+        open::check_there(dir)?;
+        let db = open::open_to_read(dir)?;
+        check_format_only(&db)?;
+        floor::check(dir, floor, db.latest_sequence_number())?;
+        let index = last_index(&db)?;
+        let failed = Some("it was opened to be read".into());
+        Ok(RocksCommandLog {
+            db,
+            floor: None,
+            _lock: lock,
+            last: Mutex::new(Last { index, failed }),
+        })
+    }
+
+    fn synced(&self) {
+        if let Some(floor) = &self.floor {
+            floor.raise(self.db.latest_sequence_number());
+        }
     }
 }
 
@@ -52,6 +93,7 @@ impl CommandLog for RocksCommandLog {
         batch.put(command::encode_key(index), command);
         last.written(write_synced(&self.db, batch))?;
         last.index = index;
+        self.synced();
         Ok(index)
     }
 
@@ -95,7 +137,9 @@ impl CommandLog for RocksCommandLog {
             command::encode_key(0),
             command::encode_key(index.saturating_add(1)),
         );
-        last.written(write_synced(&self.db, batch))
+        last.written(write_synced(&self.db, batch))?;
+        self.synced();
+        Ok(())
     }
 
     fn load_snapshot(&self) -> Result<Option<(u64, Vec<u8>)>, StoreError> {

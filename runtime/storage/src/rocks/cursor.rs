@@ -7,7 +7,7 @@ use tidegate_record::{Offset, PartitionId};
 use super::options::{BATCHES, NOTES, ROWS};
 use super::{family, store_error};
 use crate::keys::{batch, index_row, note};
-use crate::{IndexRow, StoreError};
+use crate::{IndexRow, StoreError, Stored};
 
 /// The rows of a partition at one point in time.
 pub(super) struct Cursor<'a> {
@@ -60,6 +60,28 @@ impl<'a> Cursor<'a> {
     pub(super) fn last(&mut self) -> Result<Option<IndexRow>, StoreError> {
         self.rows.seek_to_last();
         self.row()
+    }
+
+    /// Batches from the row `next` on, which the cursor stands at: one at least if there is any, then as many as fit.
+    pub(super) fn collect(
+        &mut self,
+        mut next: Option<IndexRow>,
+        to: Offset,
+        max_bytes: usize,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let mut batches = self.batches()?;
+        let mut bytes = 0usize;
+        let mut found = Vec::new();
+        while let Some(row) = next.filter(|row| row.base_offset < to) {
+            bytes = bytes.saturating_add(row.size as usize);
+            if !found.is_empty() && bytes > max_bytes {
+                break;
+            }
+            let batch = Bytes::copy_from_slice(batches.at(&row)?);
+            found.push(Stored { row, batch });
+            next = self.next()?;
+        }
+        Ok(found)
     }
 
     pub(super) fn batches(&self) -> Result<Batches<'a>, StoreError> {

@@ -15,10 +15,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rocksdb::{BottommostLevelCompaction, CompactOptions, DB};
+use rocksdb::{BottommostLevelCompaction, CompactOptions, DB, FlushOptions};
 use tidegate_record::PartitionId;
 
-use super::options::{BATCHES, NOTES, ROWS};
+use super::options::{ABORTED, BATCHES, FAMILIES, NOTES, ROWS};
 use super::{family, store_error};
 use crate::StoreError;
 use crate::keys::batch;
@@ -104,6 +104,11 @@ fn reclaim(db: &DB, ids: &BTreeSet<PartitionId>) -> Result<(), StoreError> {
     } else {
         ids.iter().try_for_each(|id| compact(db, *id, *id))?;
     }
+    // The write-ahead log holds what was deleted too, for as long as any family has something that is only there.
+    let families = FAMILIES.map(|name| family(db, name));
+    let families = families.into_iter().collect::<Result<Vec<_>, _>>()?;
+    db.flush_cfs_opt(&families, &FlushOptions::default())
+        .map_err(store_error)?;
     if worth_collecting(db)? {
         collect(db)?;
     }
@@ -112,7 +117,7 @@ fn reclaim(db: &DB, ids: &BTreeSet<PartitionId>) -> Result<(), StoreError> {
 
 fn compact(db: &DB, first: PartitionId, last: PartitionId) -> Result<(), StoreError> {
     let (from, to) = (batch::encode(first, 0), batch::behind(last));
-    for name in [BATCHES, ROWS, NOTES] {
+    for name in [BATCHES, ROWS, NOTES, ABORTED] {
         let family = family(db, name)?;
         db.compact_range_cf_opt(family, Some(&from), Some(&to), &beside_automatic());
     }

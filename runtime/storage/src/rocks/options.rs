@@ -11,7 +11,20 @@ use crate::StoreError;
 pub(super) const BATCHES: &str = "batches";
 pub(super) const ROWS: &str = "rows";
 pub(super) const NOTES: &str = "notes";
+pub(super) const ABORTED: &str = "aborted";
+pub(super) const PRODUCERS: &str = "producers";
 pub(super) const PARTITIONS: &str = "partitions";
+
+/// All of them, with RocksDB's own.
+pub(super) const FAMILIES: [&str; 7] = [
+    BATCHES,
+    ROWS,
+    NOTES,
+    ABORTED,
+    PRODUCERS,
+    PARTITIONS,
+    DEFAULT_COLUMN_FAMILY_NAME,
+];
 
 /// Smaller values stay in the tree: a blob costs a separate read.
 const MIN_BLOB_BYTES: u64 = 512;
@@ -54,6 +67,9 @@ impl RocksOptions {
             ColumnFamilyDescriptor::new(ROWS, self.rows(&cache)?),
             // A store from before there were notes gets the family when it is opened.
             ColumnFamilyDescriptor::new(NOTES, self.notes(&cache)?),
+            // So it does this one.
+            ColumnFamilyDescriptor::new(ABORTED, small(&cache)),
+            ColumnFamilyDescriptor::new(PRODUCERS, producers(&cache)),
             ColumnFamilyDescriptor::new(PARTITIONS, small(&cache)),
             // Named although it holds one key: the largest write buffer of all is what RocksDB
             // wants to see free before it goes on after a full disk, and its own are large.
@@ -107,7 +123,7 @@ pub(super) fn database() -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
-    // RocksDB's default, spelled out because the promises of the store rest on it.
+    // RocksDB's default, spelled out because the promises of the store rest on it, together with the floor.
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     options.set_paranoid_checks(true);
     options.set_log_level(LogLevel::Warn);
@@ -123,6 +139,13 @@ fn appended_in_order(cache: &Cache) -> Result<Options, StoreError> {
         .map_err(store_error)?;
     options.set_block_based_table_factory(&table(cache));
     Ok(options)
+}
+
+/// Values are replaced whole and may hold thousands of producers.
+fn producers(cache: &Cache) -> Options {
+    let mut options = small(cache);
+    options.set_write_buffer_size(4 << 20);
+    options
 }
 
 fn small(cache: &Cache) -> Options {

@@ -6,8 +6,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use bytes::Bytes;
 use tidegate_record::{Batch, BatchBuilder, Codec, LeaderEpoch, Offset, PartitionId, RecordParts};
 use tidegate_storage::{
-    Append, AppendError, AppendPart, Appended, Change, IndexRow, Log, LogOptions, LogStore,
-    PartitionEntry, Placed, StoreError, Stored,
+    AbortedTransaction, Append, AppendError, AppendPart, Appended, Change, IndexRow, Log,
+    LogOptions, LogStore, PartitionEntry, Placed, ProducerSnapshot, StoreError, Stored,
 };
 
 pub(crate) const EPOCH: LeaderEpoch = LeaderEpoch(3);
@@ -74,6 +74,7 @@ pub(crate) fn submit(log: &Log, parts: Vec<AppendPart>, sync: bool) -> Receiver<
         lane: None,
         late: None,
         note: None,
+        aborts: None,
         done,
     })
     .expect("the queue has room");
@@ -123,6 +124,7 @@ pub(crate) fn write(store: &dyn LogStore, id: u32, batches: &[Stored]) -> Result
             row: stored.row,
             bytes: &stored.batch,
             note: None,
+            aborted: None,
         })
         .collect();
     store.write(&writes)
@@ -212,6 +214,14 @@ impl LogStore for Troubled {
     fn note(&self, id: PartitionId, offset: Offset) -> Result<Option<(Offset, Bytes)>, StoreError> {
         self.inner.note(id, offset)
     }
+    fn aborted(
+        &self,
+        id: PartitionId,
+        from: Offset,
+        limit: usize,
+    ) -> Result<Vec<AbortedTransaction>, StoreError> {
+        self.inner.aborted(id, from, limit)
+    }
     fn last_row(&self, id: PartitionId) -> Result<Option<IndexRow>, StoreError> {
         self.inner.last_row(id)
     }
@@ -235,6 +245,22 @@ impl LogStore for Troubled {
     fn cleaned(&self, id: PartitionId) -> Result<Offset, StoreError> {
         self.inner.cleaned(id)
     }
+    fn producers(&self, id: PartitionId) -> Result<Option<ProducerSnapshot>, StoreError> {
+        self.inner.producers(id)
+    }
+
+    fn put_producers(
+        &self,
+        id: PartitionId,
+        snapshot: &ProducerSnapshot,
+    ) -> Result<(), StoreError> {
+        self.inner.put_producers(id, snapshot)
+    }
+
+    fn settle(&self) -> Result<(), StoreError> {
+        self.inner.settle()
+    }
+
     fn truncate(&self, id: PartitionId, to: Offset) -> Result<(), StoreError> {
         self.inner.truncate(id, to)
     }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use tidegate_record::{
-    Batch, BatchBuilder, Codec, DecodeLimits, Offset, PartitionId, Producer, RecordParts,
+    Batch, BatchBuilder, Codec, DecodeLimits, EndMarker, Offset, PartitionId, Producer, RecordParts,
 };
 use tidegate_storage::{
-    Compaction, CompactionPolicy, Log, LogOptions, LogStore, MemoryLog, RocksLog, RocksOptions,
+    Aborts, Append, Compaction, CompactionPolicy, Log, LogOptions, LogStore, MemoryLog, RocksLog,
+    RocksOptions,
 };
 
 use super::common::{EPOCH, entry, part, submit};
@@ -109,6 +110,59 @@ fn compact(log: &Log, policy: &CompactionPolicy) -> Option<Compaction> {
             .fold(1, |name, byte| name << 8 | u128::from(*byte))
     };
     log.compact(P0, policy, &name).unwrap()
+}
+
+/// A batch inside the transaction of producer 4.
+fn transactional(sequence: i32, records: &[(Option<&str>, Option<&str>)]) -> Batch {
+    let batch = batch(Codec::None, Some((4, sequence)), records);
+    let records = batch.records(LIMITS).unwrap();
+    let mut builder = BatchBuilder::new(Codec::None);
+    builder.transactional = true;
+    builder.producer = Producer {
+        id: 4,
+        epoch: 0,
+        base_sequence: sequence,
+    };
+    for record in records.iter() {
+        let record = RecordParts {
+            timestamp: record.timestamp,
+            key: record.key,
+            value: record.value,
+            ..RecordParts::default()
+        };
+        builder.push(record).unwrap();
+    }
+    builder.build().unwrap()
+}
+
+/// Ends the transaction of producer 4; where it began, if it is aborted.
+fn end(log: &Log, aborted_from: Option<Offset>) -> Offset {
+    let marker = EndMarker {
+        commit: aborted_from.is_none(),
+        coordinator_epoch: 0,
+    };
+    let (done, fate) = std::sync::mpsc::channel();
+    log.submit(Append {
+        parts: vec![part(0, marker.batch(4, 0, 1_000).unwrap())],
+        sync: true,
+        now_ms: 5_000,
+        lane: None,
+        late: None,
+        note: None,
+        aborts: aborted_from.map(|first_offset| Aborts {
+            first_offset,
+            stable_offset: first_offset,
+        }),
+        done: Box::new(move |result| drop(done.send(result))),
+    })
+    .unwrap();
+    fate.recv().unwrap().unwrap()[0].base_offset
+}
+
+/// Offsets of the batches that are there.
+fn bases(store: &dyn LogStore) -> Vec<Offset> {
+    let rows = store.rows(P0, 0, ALL).unwrap();
+    rows.iter().map(|row| row.base_offset).collect()
 }
 
 const A: Option<&str> = Some("a");
@@ -313,4 +367,63 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn aborted_records_go_and_replace_nothing() {
+    on_both(|store| {
+        let log = open(store.clone());
+        append(&log, batch(Codec::None, None, &[(A, A), (B, A)]));
+        append(&log, transactional(0, &[(A, B), (B, B)]));
+        assert_eq!(end(&log, Some(2)), 4);
+        append(&log, transactional(2, &[(B, B)]));
+        assert_eq!(end(&log, None), 6);
+        append(&log, batch(Codec::None, None, &[(Some("c"), A)]));
+        assert_eq!(log.aborted(P0, 0, 8).unwrap().len(), 1);
+        compact(&log, &policy(10_000, 8)).unwrap();
+        let values = read(store.as_ref());
+        let values: Vec<_> = values
+            .iter()
+            .filter(|(offset, ..)| ![4, 6].contains(offset))
+            .map(|(offset, _, value)| (*offset, value.as_deref()))
+            .collect();
+        assert_eq!(
+            values,
+            [
+                (0, Some(&b"a"[..])),
+                (5, Some(&b"b"[..])),
+                (7, Some(&b"a"[..]))
+            ],
+            "what was aborted neither stays nor takes its older twin away"
+        );
+    });
+}
+
+#[test]
+fn a_marker_outlives_its_records_for_a_while() {
+    on_both(|store| {
+        let log = open(store.clone());
+        append(&log, transactional(0, &[(A, A)]));
+        end(&log, Some(0));
+        append(&log, transactional(1, &[(B, B)]));
+        end(&log, None);
+        append(&log, transactional(2, &[(B, A)]));
+        end(&log, None);
+        append(&log, batch(Codec::None, None, &[(Some("c"), A)]));
+        compact(&log, &policy(10_000, 7)).unwrap();
+        // Two transactions lost their records, but a reader may stand inside of them.
+        assert_eq!(bases(store.as_ref()), [1, 3, 4, 5, 6]);
+        assert_eq!(log.aborted(P0, 1, 7).unwrap().len(), 1);
+        compact(&log, &policy(11_000, 7)).unwrap();
+        assert_eq!(
+            bases(store.as_ref()),
+            [4, 5, 6],
+            "the last one still has its record"
+        );
+        assert_eq!(
+            log.aborted(P0, 0, 7).unwrap(),
+            [],
+            "a reader told of it would wait for a marker that is gone"
+        );
+    });
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::common::{batch, batch_at, entry, placed, write};
 use tidegate_record::PartitionId;
 use tidegate_storage::{
-    CommandLog, LogStore, MemoryCommandLog, MemoryLog, PartitionEntry, Placed, RocksCommandLog,
-    RocksLog, RocksOptions, StoreError, Stored,
+    AbortedTransaction, Change, CommandLog, LogStore, MemoryCommandLog, MemoryLog, PartitionEntry,
+    Placed, ProducerSnapshot, RocksCommandLog, RocksLog, RocksOptions, StoreError, Stored,
 };
 
 const P0: PartitionId = PartitionId(0);
@@ -44,6 +44,8 @@ conformance!(
     offsets_reach_beyond_32_bits,
     unknown_partitions_are_errors,
     notes_live_as_long_as_their_batches,
+    aborted_transactions_live_as_long_as_their_markers,
+    a_producer_snapshot_lives_as_long_as_what_it_knows,
     reads_beside_writes_see_whole_writes,
 );
 
@@ -163,6 +165,7 @@ fn a_write_is_refused_whole(store: &dyn LogStore) {
         row: stored.row,
         bytes: &stored.batch,
         note: None,
+        aborted: None,
     };
     let refused = store.write(&[to(P0), to(P1)]);
     assert!(matches!(refused, Err(StoreError::UnknownPartition(P1))));
@@ -276,6 +279,7 @@ fn notes_live_as_long_as_their_batches(store: &dyn LogStore) {
                 row: stored.row,
                 bytes: &stored.batch,
                 note: note.as_ref(),
+                aborted: None,
             };
             store.write(&[write]).unwrap();
         }
@@ -314,6 +318,88 @@ fn notes_live_as_long_as_their_batches(store: &dyn LogStore) {
     assert_eq!(noted(PartitionId(2), 4), one(2));
 }
 
+fn aborted_transactions_live_as_long_as_their_markers(store: &dyn LogStore) {
+    // Batches of three records; those at 3, 9 and 12 stand for markers.
+    let aborted = |last_offset| AbortedTransaction {
+        producer_id: 7,
+        first_offset: last_offset - 3,
+        last_offset,
+        stable_offset: 1,
+    };
+    let batches = run(5);
+    let fill = |id| {
+        store.create_partition(&entry(id)).unwrap();
+        for (stored, marks) in batches.iter().zip([false, true, false, true, true]) {
+            let write = Placed {
+                id: PartitionId(id),
+                row: stored.row,
+                bytes: &stored.batch,
+                note: None,
+                aborted: marks.then(|| aborted(stored.row.base_offset)),
+            };
+            store.write(&[write]).unwrap();
+        }
+    };
+    let found = |id, from| {
+        let found = store.aborted(PartitionId(id), from, 9).unwrap();
+        found.iter().map(|a| a.last_offset).collect::<Vec<_>>()
+    };
+    fill(0);
+    fill(1);
+    assert_eq!(store.aborted(P0, 0, 1).unwrap(), [aborted(3)]);
+    assert_eq!(found(0, 0), [3, 9, 12]);
+    assert_eq!(
+        found(0, 3),
+        [3, 9, 12],
+        "a marker at the offset itself counts"
+    );
+    assert_eq!(found(0, 4), [9, 12]);
+    assert_eq!(found(0, 13), [], "the next partition's do not");
+
+    store.delete_below(P0, 5).unwrap();
+    assert_eq!(found(0, 0), [3, 9, 12], "its batch holds the new start");
+    store.delete_below(P0, 6).unwrap();
+    assert_eq!(found(0, 0), [9, 12]);
+    store.compact(P0, &[Change::Remove(9)], 12).unwrap();
+    assert_eq!(found(0, 0), [12]);
+    store.truncate(P0, 12).unwrap();
+    assert_eq!(found(0, 0), []);
+    assert_eq!(found(1, 0), [3, 9, 12]);
+    store.delete_partition(P1).unwrap();
+    store.create_partition(&entry(1)).unwrap();
+    assert_eq!(found(1, 0), []);
+    assert!(store.aborted(PartitionId(9), 0, 1).is_err());
+}
+
+fn a_producer_snapshot_lives_as_long_as_what_it_knows(store: &dyn LogStore) {
+    let snapshot = |below, state: &'static str| ProducerSnapshot {
+        below,
+        state: state.into(),
+    };
+    for id in 0..2 {
+        store.create_partition(&entry(id)).unwrap();
+        write(store, id, &run(4)).unwrap();
+        assert_eq!(store.producers(PartitionId(id)).unwrap(), None);
+        let (old, new) = (snapshot(3, "old"), snapshot(6, "new"));
+        store.put_producers(PartitionId(id), &old).unwrap();
+        store.put_producers(PartitionId(id), &new).unwrap();
+        assert_eq!(store.producers(PartitionId(id)).unwrap(), Some(new));
+    }
+    store.settle().unwrap();
+    store.delete_below(P0, 9).unwrap();
+    store.truncate(P0, 9).unwrap();
+    assert_eq!(store.producers(P0).unwrap(), Some(snapshot(6, "new")));
+    write(store, 0, &run(4)[..3]).unwrap();
+    store.truncate(P0, 5).unwrap();
+    assert_eq!(store.producers(P0).unwrap(), None, "it knew of batch 3");
+    store.delete_partition(P1).unwrap();
+    store.create_partition(&entry(1)).unwrap();
+    assert_eq!(store.producers(P1).unwrap(), None);
+    let unknown = PartitionId(9);
+    assert!(store.put_producers(unknown, &snapshot(0, "")).is_err());
+    assert!(store.producers(unknown).is_err());
+}
+
 fn reads_beside_writes_see_whole_writes(store: &dyn LogStore) {
     store.create_partition(&entry(0)).unwrap();
     store.create_partition(&entry(1)).unwrap();
@@ -341,6 +427,7 @@ fn reads_beside_writes_see_whole_writes(store: &dyn LogStore) {
                 row: stored.row,
                 bytes: &stored.batch,
                 note: None,
+                aborted: None,
             };
             store.write(&[to(P0), to(P1)]).unwrap();
         }

@@ -9,8 +9,8 @@ use super::common::{
 };
 use tidegate_record::{Batch, LeaderEpoch, PartitionId, retain};
 use tidegate_storage::{
-    Append, AppendError, AppendPart, Lane, Late, Log, LogOptions, LogStore, MemoryLog, Progress,
-    ReadError, RetentionPolicy, RocksLog, RocksOptions, StoreError, StoreHealth,
+    Append, AppendError, AppendPart, FlushPolicy, Lane, Late, Log, LogOptions, LogStore, MemoryLog,
+    Progress, ReadError, RetentionPolicy, RocksLog, RocksOptions, StoreError, StoreHealth,
 };
 
 const P0: PartitionId = PartitionId(0);
@@ -169,6 +169,7 @@ fn a_refused_append_takes_those_behind_it_in_its_lane_along() {
             lane: Some(lane.clone()),
             late: None,
             note: None,
+            aborts: None,
             done: Box::new(move |fate| sender.send(fate).unwrap()),
         };
         log.submit(sent).unwrap();
@@ -203,6 +204,7 @@ fn with_late(
             parts: Box::new(move |first| late(first.base_offset)),
         }),
         note: note.map(Into::into),
+        aborts: None,
         done: Box::new(move |fate| sender.send(fate).unwrap()),
     };
     assert!(append.size() >= 100 + note.map_or(0, str::len));
@@ -292,6 +294,7 @@ fn refused_and_taken_appends_of_one_group_do_not_touch_each_other() {
                 }),
             }),
             note: None,
+            aborts: None,
             done: Box::new(move |fate| sender.send(fate).unwrap()),
         })
         .unwrap();
@@ -330,6 +333,7 @@ fn a_note_has_a_bound() {
             lane: None,
             late: None,
             note: Some(vec![7; len].into()),
+            aborts: None,
             done: Box::new(move |fate| sender.send(fate).unwrap()),
         })
         .unwrap();
@@ -444,6 +448,7 @@ fn callbacks_come_in_the_order_of_submission() {
                 lane: None,
                 late: None,
                 note: None,
+                aborts: None,
                 done,
             })
             .unwrap();
@@ -488,6 +493,52 @@ fn unsynced_appends_are_answered_first_and_synced_later() {
 }
 
 #[test]
+fn a_relaxed_partition_is_synced_by_count_or_by_time() {
+    on_both(|store| {
+        let store = Troubled::new(store);
+        let options = LogOptions {
+            lazy_sync_ms: u64::MAX,
+            ..LogOptions::default()
+        };
+        let log = open_with(store.clone(), 2, options);
+        let (moved, progress) = channel();
+        log.on_progress(Box::new(move |all: &[Progress]| {
+            all.iter().for_each(|one| moved.send(*one).unwrap_or(()));
+        }));
+        let flush = |messages, ms| log.set_flush_policy(P0, FlushPolicy { messages, ms });
+        let written = |records| {
+            submit(&log, vec![part(0, batch(records))], false)
+                .recv()
+                .unwrap()
+                .unwrap()
+        };
+        let synced = |end| {
+            while progress.recv().unwrap().synced_end < end {}
+            store.syncs.load(Ordering::SeqCst)
+        };
+
+        flush(Some(10), None);
+        written(4);
+        written(5);
+        assert_eq!(log.bounds(P0).unwrap().synced_end, 0);
+        written(1);
+        assert_eq!(synced(10), 1, "one sync at the tenth record");
+
+        flush(Some(1000), Some(1));
+        written(1);
+        assert_eq!(synced(11), 2, "time was up first");
+
+        // Somebody else's sync is everybody's, and the count begins anew.
+        flush(Some(10), None);
+        written(9);
+        append(&log, 1, batch(1));
+        assert_eq!(synced(20), 3);
+        written(9);
+        assert_eq!(log.bounds(P0).unwrap().synced_end, 20);
+    });
+}
+
+#[test]
 fn a_full_queue_hands_the_append_back() {
     let store = Troubled::new(Arc::new(MemoryLog::new()));
     let options = LogOptions {
@@ -508,6 +559,7 @@ fn a_full_queue_hands_the_append_back() {
             lane: None,
             late: None,
             note: None,
+            aborts: None,
             done,
         })
     };
@@ -548,6 +600,7 @@ fn nothing_is_acknowledged_after_a_failed_sync() {
         lane: None,
         late: None,
         note: None,
+        aborts: None,
         done: Box::new(|_| panic!("handed back, not answered")),
     };
     drop(log.submit(append).unwrap_err());
@@ -598,6 +651,7 @@ fn a_panicking_callback_stops_nobody_else() {
         lane: None,
         late: None,
         note: None,
+        aborts: None,
         done,
     })
     .unwrap();
@@ -622,6 +676,7 @@ fn closing_finishes_what_is_queued() {
             lane: None,
             late: None,
             note: None,
+            aborts: None,
             done,
         };
         assert!(log.submit(late).is_err());

@@ -9,8 +9,8 @@ use super::common::{
 };
 use tidegate_record::PartitionId;
 use tidegate_storage::{
-    Append, AppendError, Late, Log, LogOptions, LogStore, PartitionEntry, RetentionPolicy,
-    RocksCommandLog, RocksLog, RocksOptions, StoreError, StoreHealth,
+    Append, AppendError, CommandLog, Late, Log, LogOptions, LogStore, PartitionEntry,
+    RetentionPolicy, RocksCommandLog, RocksLog, RocksOptions, StoreError, StoreHealth, StoreReader,
 };
 
 const P0: PartitionId = PartitionId(0);
@@ -94,6 +94,15 @@ fn a_torn_tail_loses_a_suffix_of_whole_appends() {
             .unwrap()
             .set_len(whole - cut)
             .unwrap();
+        // All of it was synced before the log was closed, so a tear is told, and nothing of the evidence is touched.
+        if cut > 0 {
+            let refused = RocksLog::open(copy.path(), RocksOptions::default());
+            assert!(matches!(refused, Err(StoreError::Lost { found, floor, .. }) if found < floor));
+            let left = std::fs::metadata(copy.path().join(wal.file_name().unwrap()));
+            assert_eq!(left.unwrap().len(), whole - cut);
+            // Had the machine lost power before the sync, the floor would not say so.
+            std::fs::remove_file(copy.path().join("FLOOR")).unwrap();
+        }
         let store = rocks(copy.path());
         let end = store.end(P0).unwrap();
         assert_eq!(
@@ -109,6 +118,157 @@ fn a_torn_tail_loses_a_suffix_of_whole_appends() {
     }
     assert_eq!(ends[0], 10);
     assert!(ends.is_sorted_by(|a, b| a >= b) && ends[4] < 10, "{ends:?}");
+}
+
+#[test]
+fn a_store_without_its_current_file_is_not_taken_for_a_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(rocks(dir.path()), 1);
+    append(&log, 0, batch(3));
+    log.close();
+    log.settle().unwrap();
+    drop(log);
+    let current = std::fs::read(dir.path().join("CURRENT")).unwrap();
+    std::fs::remove_file(dir.path().join("CURRENT")).unwrap();
+    let refused = RocksLog::open(dir.path(), RocksOptions::default());
+    assert!(matches!(refused, Err(StoreError::Corrupt(why)) if why.contains("CURRENT")));
+    std::fs::write(dir.path().join("CURRENT"), current).unwrap();
+    assert_eq!(rocks(dir.path()).end(P0).unwrap(), 3);
+}
+
+#[test]
+fn a_settled_store_has_nothing_to_replay() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(rocks(dir.path()), 1);
+    append(&log, 0, batch_at(&[1], 100_000));
+    log.close();
+    let size = |log: std::path::PathBuf| std::fs::metadata(log).unwrap().len();
+    assert!(size(newest_wal(dir.path())) > 100_000);
+    log.settle().unwrap();
+    assert_eq!(size(newest_wal(dir.path())), 0);
+    drop(log);
+    assert_eq!(rocks(dir.path()).end(P0).unwrap(), 1);
+}
+
+/// What a broker of format 1 left: two partitions of ten batches, a compacted one of six, committed offsets.
+#[test]
+fn a_store_of_format_1_opens() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../broker/tests/fixtures/format-1");
+    let dir = tempfile::tempdir().unwrap();
+    for store in ["log", "metadata"] {
+        std::fs::create_dir(dir.path().join(store)).unwrap();
+        for file in std::fs::read_dir(fixture.join(store))
+            .unwrap()
+            .map(Result::unwrap)
+        {
+            std::fs::copy(file.path(), dir.path().join(store).join(file.file_name())).unwrap();
+        }
+    }
+    let log = dir.path().join("log");
+    let problems = |dir: &Path| {
+        let mut found = Vec::new();
+        let reader = StoreReader::open(dir).unwrap();
+        let done = reader.verify(&mut |problem| found.push(problem), &mut |_| ());
+        (found, done.batches)
+    };
+    let (found, batches) = problems(&log);
+    assert_eq!(found, vec![], "as it lies");
+    assert!(batches >= 21, "{batches}");
+    let store = RocksLog::open(&log, RocksOptions::default()).unwrap();
+    let ends: Vec<_> = store
+        .partitions()
+        .unwrap()
+        .iter()
+        .map(|entry| store.end(entry.id).unwrap())
+        .collect();
+    assert_eq!(ends.iter().filter(|end| **end == 10).count(), 2, "{ends:?}");
+    assert_eq!(ends.iter().filter(|end| **end == 6).count(), 1, "{ends:?}");
+    drop(store);
+    assert_eq!(problems(&log), (vec![], batches), "taken over");
+    assert!(log.join("FLOOR").exists());
+    let commands = dir.path().join("metadata");
+    let mut count = 0;
+    let mut counted = |_, _: &[u8]| {
+        count += 1;
+        Ok(())
+    };
+    RocksCommandLog::open(&commands)
+        .unwrap()
+        .replay(0, &mut counted)
+        .unwrap();
+    assert!(count >= 5, "cluster id, broker, topics");
+}
+
+/// Nothing that was written is called a problem, and what no writer leaves is.
+#[test]
+fn verify_names_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = rocks(dir.path());
+    store.create_partition(&entry(0)).unwrap();
+    store.create_partition(&entry(2)).unwrap();
+    write(
+        &*store,
+        0,
+        &[placed(batch(3), 0, 0), placed(batch_at(&[1], 900), 3, 100)],
+    )
+    .unwrap();
+    let (reading, checked) = (
+        || StoreReader::open(dir.path()),
+        |reader: StoreReader| {
+            let mut found = Vec::new();
+            reader.verify(
+                &mut |problem| found.push((problem.partition, problem.offset)),
+                &mut |_| (),
+            );
+            found
+        },
+    );
+    assert!(matches!(reading(), Err(StoreError::InUse(_))));
+    drop(store);
+    assert!(checked(reading().unwrap()).is_empty());
+
+    let store = rocks(dir.path());
+    let mut flipped = placed(batch_at(&[1], 900), 4, 1000);
+    let mut bytes = flipped.batch.to_vec();
+    bytes[200] ^= 1;
+    flipped.batch = bytes.into();
+    let mut other = placed(batch(1), 5, 2000);
+    other.row.producer_id = 77;
+    write(&*store, 0, &[flipped, other]).unwrap();
+    write(
+        &*store,
+        2,
+        &[placed(batch(3), 0, 0), placed(batch(1), 1, 0)],
+    )
+    .unwrap();
+    drop(store);
+    let (p0, p2) = (Some(P0), Some(PartitionId(2)));
+    assert_eq!(
+        checked(reading().unwrap()),
+        [(p0, Some(4)), (p0, Some(5)), (p2, Some(1))]
+    );
+}
+
+#[test]
+fn a_scrub_finds_the_damaged_batch_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = rocks(dir.path());
+    let log = open(store.clone(), 1);
+    for _ in 0..4 {
+        append(&log, 0, batch_at(&[1], 900));
+    }
+    let mut damaged = log.read(P0, 2, 3, 1).unwrap().remove(0);
+    let mut bytes = damaged.batch.to_vec();
+    bytes[200] ^= 1;
+    damaged.batch = bytes.into();
+    write(&*store, 0, &[damaged]).unwrap();
+    let seen = log.scrub(P0, 0, usize::MAX).unwrap().unwrap();
+    assert_eq!((seen.batches, seen.next), (4, 4));
+    assert_eq!(
+        seen.damaged.iter().map(|(at, _)| *at).collect::<Vec<_>>(),
+        [2]
+    );
+    assert_eq!(log.scrub(P0, 4, usize::MAX).unwrap(), None);
 }
 
 #[test]
@@ -141,7 +301,7 @@ fn a_directory_opens_once() {
     let _open = rocks(dir.path());
     assert!(matches!(
         RocksLog::open(dir.path(), RocksOptions::default()),
-        Err(StoreError::Io(_))
+        Err(StoreError::InUse(_))
     ));
 }
 
@@ -275,6 +435,7 @@ fn late_parts_and_notes_come_back_with_their_source_or_not_at_all() {
                     parts: Box::new(|first| Ok(vec![part(1, batch_at(&[first.base_offset], 700))])),
                 }),
                 note: Some("noted".into()),
+                aborts: None,
                 done: Box::new(move |fate| sender.send(fate.map(drop)).unwrap()),
             })
             .unwrap();
@@ -295,6 +456,8 @@ fn late_parts_and_notes_come_back_with_their_source_or_not_at_all() {
         }
         let cut = copy.path().join(wal.file_name().unwrap());
         std::fs::write(cut, &whole[..keep]).unwrap();
+        // And a floor from before it was written.
+        std::fs::remove_file(copy.path().join("FLOOR")).unwrap();
         let store = rocks(copy.path());
         let sources = store.rows(P0, 0, 100).unwrap();
         let letters = store.rows(P1, 0, 100).unwrap();

@@ -15,12 +15,13 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
-use tidegate_storage::StoreHealth;
+use tidegate_storage::{LogStats, StoreHealth};
 
 use self::plugins::PluginSeries;
 use super::Refused;
 use crate::broker::Broker;
 use crate::topics::Topic;
+use crate::transactions::TransactionCounts;
 
 /// A scrape names at most so many topics, in the order of their names.
 const MAX_TOPICS: usize = 500;
@@ -45,11 +46,17 @@ pub(super) async fn metrics(State(broker): State<Arc<Broker>>) -> Result<Respons
 #[derive(Debug)]
 struct Snapshot {
     online: bool,
+    log: LogStats,
+    /// Passes, batches, bytes, damaged.
+    scrub: [u64; 4],
     topics: usize,
     partitions: usize,
     compilations: u64,
     cache_hits: u64,
+    transactions: TransactionCounts,
     by_topic: Vec<TopicRow>,
+    /// By the key of a quota, how many clients are counted under it.
+    quota_clients: Vec<(&'static str, usize)>,
     plugins: PluginSeries,
 }
 
@@ -66,10 +73,13 @@ impl Snapshot {
         let image = broker.image();
         Snapshot {
             online: matches!(broker.log.health(), StoreHealth::Online),
+            log: broker.log.stats(),
+            scrub: broker.scrub.read(),
             topics: image.topics.len(),
             partitions: image.partition_count(),
             compilations: broker.plugins.engine().compilations(),
             cache_hits: broker.plugins.engine().cache_hits(),
+            transactions: broker.transactions.counts(),
             by_topic: image
                 .topics
                 .keys()
@@ -77,6 +87,7 @@ impl Snapshot {
                 .take(MAX_TOPICS)
                 .map(|topic| TopicRow::of(&topic))
                 .collect(),
+            quota_clients: broker.quotas.counted().collect(),
             plugins: PluginSeries::of(broker),
         }
     }
@@ -116,6 +127,16 @@ impl Collector for Snapshot {
             "Partitions in the cluster",
             signed(self.partitions),
         )?;
+        gauge(
+            "transactional_ids",
+            "Transactional ids that are remembered",
+            signed(self.transactions.ids),
+        )?;
+        gauge(
+            "transactions_ongoing",
+            "Transactions that are open",
+            signed(self.transactions.ongoing),
+        )?;
         let mut counter = |name: &str, help: &str, value: u64| {
             let metric = ConstCounter::new(value);
             metric.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
@@ -130,7 +151,28 @@ impl Collector for Snapshot {
             "Plugins since the start whose code an earlier run had compiled",
             self.cache_hits,
         )?;
+        counter(
+            "store_writes",
+            "Writes to the store, each a group of appends",
+            self.log.writes,
+        )?;
+        counter("store_batches", "Batches written", self.log.batches)?;
+        counter("store_syncs", "Syncs that succeeded", self.log.syncs)?;
+        counter(
+            "store_sync_nanos",
+            "Nanoseconds spent in them",
+            self.log.sync_nanos,
+        )?;
+        counter("scrub_passes", "Scrubs of the whole store", self.scrub[0])?;
+        counter("scrub_batches", "Batches that scrubs read", self.scrub[1])?;
+        counter("scrub_bytes", "Bytes of them", self.scrub[2])?;
+        counter(
+            "scrub_damaged",
+            "Batches and partitions that a scrub found damaged",
+            self.scrub[3],
+        )?;
         self.topic_gauges(&mut encoder)?;
+        self.quota_gauges(&mut encoder)?;
         self.plugins.encode(&mut encoder)
     }
 }
@@ -158,6 +200,19 @@ impl Snapshot {
             None,
             |row| row.offsets,
         )
+    }
+}
+
+impl Snapshot {
+    fn quota_gauges(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Clients that owe something or have not saved up all that they may";
+        let mut family =
+            encoder.encode_descriptor("quota_clients", help, None, MetricType::Gauge)?;
+        for (quota, clients) in &self.quota_clients {
+            let labels = [("quota", *quota)];
+            ConstGauge::new(signed(*clients)).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use crate::partition::{Acks, ProduceFailure, ProduceOutcome};
 use tidegate_protocol::error::ErrorCode;
 use tidegate_record::{Batch, BatchBuilder, Codec, LeaderEpoch, Producer, RecordParts};
 use tidegate_replication::Event;
+use tidegate_storage::LogOptions;
 
 fn of(base_sequence: i32, values: &[&str]) -> Batch {
     let values: Vec<_> = values
@@ -226,5 +227,30 @@ fn a_duplicate_is_told_the_append_time_of_the_first() {
         world.reopen();
         assert_eq!(world.produce(&sent, Acks::All), Ok(first));
         world.bind("t", Some(&filter()), None);
+    }
+}
+
+#[test]
+fn a_relaxed_topic_answers_and_shows_before_the_sync() {
+    let never = LogOptions {
+        lazy_sync_ms: u64::MAX,
+        ..LogOptions::default()
+    };
+    for (configs, expected) in [
+        (&[("flush.messages", "1000")][..], (1, 0)),
+        (&[("flush.ms", "3600000")], (1, 0)),
+        // What asks for a sync each time is answered behind it, as is who asks for nothing.
+        (&[("flush.messages", "1"), ("flush.ms", "3600000")], (1, 1)),
+        (&[], (1, 1)),
+    ] {
+        let world = World::new(&[("t", 1, configs)], never.clone());
+        world.produce(&of(0, &["a"]), Acks::All).expect("stored");
+        let partition = world.partition("t", 0);
+        let synced = world.log.bounds(partition.id).expect("there").synced_end;
+        assert_eq!(
+            (partition.high_watermark(), synced),
+            expected,
+            "{configs:?}"
+        );
     }
 }

@@ -11,6 +11,7 @@ mod read;
 mod routes;
 mod sequences;
 mod state;
+mod transactions;
 mod world;
 
 use proptest::prelude::ProptestConfig;

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use tidegate_record::{Attributes, BatchHeader};
 
 use super::model::{Sent, Sequences, Verdict, wrap};
+use crate::partition::open_transactions::OpenTransactions;
 use crate::partition::producers::{Admit, Producers, SequenceError, StoredBatch};
 
 /// What a client does, as seen from the sequence it should send.
@@ -33,7 +34,9 @@ enum Step {
     Land,
     /// The n-th batch in flight fails.
     Fail(usize),
-    /// The broker starts again: what was in flight is lost, the rest is read from the log.
+    /// What is in the log by now is saved.
+    Save,
+    /// The broker starts again: what was in flight is lost, the rest comes from what was saved and the log behind it.
     Restart,
 }
 
@@ -54,6 +57,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(producer, choice, count)| Step::Send { producer, choice, count }),
         5 => Just(Step::Land),
         1 => (0usize..4).prop_map(Step::Fail),
+        1 => Just(Step::Save),
         1 => Just(Step::Restart),
     ]
 }
@@ -69,6 +73,8 @@ struct Pair {
     start: i32,
     ticket: u64,
     end: i64,
+    /// The last snapshot, and the end of the log when it was made.
+    saved: Option<(i64, Vec<u8>)>,
 }
 
 impl Pair {
@@ -170,8 +176,12 @@ impl Pair {
         while let Some((oldest, _)) = self.model.in_flight().first() {
             self.model.failed(*oldest);
         }
-        self.producers = Producers::default();
-        for (sent, offset) in self.model.log() {
+        let (below, bytes) = self.saved.clone().unwrap_or((
+            0,
+            Producers::default().snapshot(&OpenTransactions::default()),
+        ));
+        self.producers = Producers::restore(&bytes).expect("it was saved").0;
+        for (sent, offset) in self.model.log().into_iter().filter(|(_, at)| *at >= below) {
             self.producers
                 .replay(sent.producer, sent.epoch, stored(&sent, offset), 0);
         }
@@ -224,6 +234,7 @@ proptest! {
                 }
                 Step::Land => pair.land(),
                 Step::Fail(nth) => pair.fail(nth)?,
+                Step::Save => pair.saved = Some((pair.end, pair.producers.snapshot(&OpenTransactions::default()))),
                 Step::Restart => pair.restart(),
             }
         }

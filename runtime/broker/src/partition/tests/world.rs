@@ -13,8 +13,8 @@ use tidegate_record::{
     RecordParts,
 };
 use tidegate_storage::{
-    Change, IndexRow, Log, LogOptions, LogStore, MemoryLog, PartitionEntry, Placed, StoreError,
-    Stored,
+    AbortedTransaction, Change, IndexRow, Log, LogOptions, LogStore, MemoryLog, PartitionEntry,
+    Placed, ProducerSnapshot, StoreError, Stored,
 };
 use tokio::sync::oneshot;
 
@@ -109,6 +109,17 @@ impl World {
     /// Stops and starts again on the same store, under the next leader epoch.
     pub(crate) fn reopen(&mut self) {
         self.log.close();
+        // As after a clean stop, every other time.
+        for partition in self
+            .topics
+            .all()
+            .iter()
+            .flat_map(|topic| topic.partitions())
+        {
+            if partition.leader_epoch().0 % 2 == 0 {
+                partition.save_producers(0).expect("memory takes it");
+            }
+        }
         self.bump_epoch();
         (self.log, self.topics, self.env) = open(&self.store, &self.image, &self.options);
     }
@@ -165,7 +176,13 @@ impl World {
     }
 
     pub(crate) fn produce(&self, batch: &Batch, acks: Acks) -> ProduceOutcome {
-        self.outcome(self.partition("t", 0).produce(checked(batch), acks))
+        let partition = self.partition("t", 0);
+        let outcome = partition.produce(checked(batch), acks);
+        let header = batch.header();
+        if partition.asks(header.producer_id, header.producer_epoch) {
+            partition.confirm(header.producer_id, header.producer_epoch, Ok(()));
+        }
+        self.outcome(outcome)
     }
 
     /// Appends as it is, whatever it is.
@@ -185,6 +202,7 @@ impl World {
             lane: None,
             late: None,
             note: None,
+            aborts: None,
             done: Box::new(move |result| reply.send(result).expect("the test waits")),
         };
         self.log.submit(append).expect("the queue has room");
@@ -205,6 +223,7 @@ impl World {
             lane: None,
             late: None,
             note: None,
+            aborts: None,
             done: Box::new(move |_| reply.send(()).expect("the test waits")),
         };
         self.log.submit(append).expect("the queue has room");
@@ -222,6 +241,7 @@ impl World {
             lane: None,
             late: None,
             note: None,
+            aborts: None,
             done: Box::new(move |_| {
                 started.send(()).expect("the test waits");
                 // An error is the stall being dropped.
@@ -595,6 +615,15 @@ impl LogStore for GateStore {
         self.inner.note(id, offset)
     }
 
+    fn aborted(
+        &self,
+        id: PartitionId,
+        from: Offset,
+        limit: usize,
+    ) -> Result<Vec<AbortedTransaction>, StoreError> {
+        self.inner.aborted(id, from, limit)
+    }
+
     fn set_log_start(&self, id: PartitionId, start: Offset) -> Result<(), StoreError> {
         self.inner.set_log_start(id, start)
     }
@@ -614,6 +643,22 @@ impl LogStore for GateStore {
 
     fn cleaned(&self, id: PartitionId) -> Result<Offset, StoreError> {
         self.inner.cleaned(id)
+    }
+
+    fn producers(&self, id: PartitionId) -> Result<Option<ProducerSnapshot>, StoreError> {
+        self.inner.producers(id)
+    }
+
+    fn put_producers(
+        &self,
+        id: PartitionId,
+        snapshot: &ProducerSnapshot,
+    ) -> Result<(), StoreError> {
+        self.inner.put_producers(id, snapshot)
+    }
+
+    fn settle(&self) -> Result<(), StoreError> {
+        self.inner.settle()
     }
 
     fn truncate(&self, id: PartitionId, to: Offset) -> Result<(), StoreError> {

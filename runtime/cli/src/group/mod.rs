@@ -1,5 +1,7 @@
 //! `tidegate group`: consumer groups, their members and their lag.
 
+mod consumer_group;
+
 use std::collections::BTreeMap;
 
 use anyhow::Result;
@@ -54,7 +56,7 @@ pub(crate) fn run(command: GroupCommand, global: &Global) -> Result<()> {
 fn list(client: &mut Client, args: ListArgs) -> Result<()> {
     let mut groups = Vec::new();
     for node in client.brokers() {
-        let response = client.node(node, 4, &ListGroupsRequest::default())?;
+        let response = client.node(node, 5, &ListGroupsRequest::default())?;
         check_code(response.error_code, format!("groups of broker {}", node.0))?;
         groups.extend(response.groups);
     }
@@ -64,6 +66,7 @@ fn list(client: &mut Client, args: ListArgs) -> Result<()> {
         .map(|group| {
             json!({
                 "group": group.group_id.as_str(),
+                "type": group.group_type.as_str(),
                 "state": group.group_state.as_str(),
                 "protocol_type": group.protocol_type.as_str(),
             })
@@ -77,40 +80,33 @@ fn list(client: &mut Client, args: ListArgs) -> Result<()> {
         return Ok(());
     }
     table(
-        &["GROUP", "STATE", "PROTOCOL TYPE"],
-        &["group", "state", "protocol_type"],
+        &["GROUP", "TYPE", "STATE", "PROTOCOL TYPE"],
+        &["group", "type", "state", "protocol_type"],
         &rows,
     )
 }
 
 fn describe(client: &mut Client, args: DescribeArgs) -> Result<()> {
-    let group = described(client, &args.group)?;
-    let members: Vec<Value> = group.members.iter().map(member_json).collect();
+    let group = match consumer_group::described(client, &args.group)? {
+        Some(group) => consumer_group::description(&group),
+        None => description(&described(client, &args.group)?),
+    };
     let committed = offsets::committed(client, &args.group)?;
     let offsets = lag(client, &committed)?;
     if args.output.output == Output::Json {
-        return print_json(&json!({
-            "group": args.group,
-            "state": group.group_state.as_str(),
-            "protocol": group.protocol_data.as_str(),
-            "members": members,
-            "offsets": offsets,
-        }));
+        let mut all = group.facts;
+        all["group"] = args.group.into();
+        all["members"] = group.members.into();
+        all["offsets"] = offsets.into();
+        return print_json(&all);
     }
-    say!(
-        "{}  {}  {}",
-        args.group,
-        group.group_state.as_str(),
-        group.protocol_data.as_str()
-    )?;
-    if !members.is_empty() {
+    say!("{}  {}", args.group, group.line)?;
+    if !group.members.is_empty() {
         say!()?;
-        let columns = ["member", "instance", "client", "host", "assignment"];
-        table(
-            &["MEMBER", "INSTANCE", "CLIENT", "HOST", "ASSIGNMENT"],
-            &columns,
-            &members,
-        )?;
+        let columns = group.columns;
+        let header: Vec<String> = columns.iter().map(|name| name.to_uppercase()).collect();
+        let header: Vec<&str> = header.iter().map(String::as_str).collect();
+        table(&header, columns, &group.members)?;
     }
     if !offsets.is_empty() {
         say!()?;
@@ -122,6 +118,25 @@ fn describe(client: &mut Client, args: DescribeArgs) -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// A group of either type, ready to be shown.
+struct Description {
+    /// What stands behind the name, in the table.
+    line: String,
+    facts: Value,
+    columns: &'static [&'static str],
+    members: Vec<Value>,
+}
+
+fn description(group: &DescribedGroup) -> Description {
+    let (state, protocol) = (group.group_state.as_str(), group.protocol_data.as_str());
+    Description {
+        line: format!("{state}  {protocol}"),
+        facts: json!({"type": "classic", "state": state, "protocol": protocol}),
+        columns: &["member", "instance", "client", "host", "assignment"],
+        members: group.members.iter().map(member_json).collect(),
+    }
 }
 
 fn described(client: &mut Client, group: &str) -> Result<DescribedGroup> {

@@ -1,0 +1,78 @@
+"""Consumers that ask for everything and read nothing: producers and other consumers go on, and memory stays within bounds."""
+
+import os
+import socket
+import struct
+import sys
+import time
+
+from common import create
+from harness import wire
+from harness.broker import Broker
+from harness.report import Report, same
+
+STALLED = 16
+MEGABYTES = 64
+PRODUCES = 300
+# Each connection holds one large answer at most, of up to 64 MiB of records, and a copy while it is encoded.
+MOST_BYTES = STALLED * 2 * (64 << 20) + (256 << 20)
+
+
+def main():
+    report = Report("slow consumers")
+    with report.case(f"{STALLED} consumers that read nothing of {MEGABYTES} MB"):
+        stalled()
+    sys.exit(report.finish())
+
+
+def stalled():
+    broker = Broker("slow-consumers")
+    sockets = []
+    try:
+        broker.start()
+        create(broker.bootstrap, "t")
+        create(broker.bootstrap, "other")
+        value = os.urandom(900_000)
+        with wire.Connection(broker.port) as connection:
+            for _ in range(MEGABYTES):
+                error, _ = wire.produce(connection, "t", 0, wire.record_batch([value], now()))
+                same(error, 0, "error of a produce")
+        broker.reset_peak()
+        before = broker.memory("VmHWM")
+        request = (wire.request_header(wire.FETCH, 4, 7) + struct.pack(">iiiib", -1, 500, 1, 1 << 30, 0)
+                   + struct.pack(">i", 1) + wire.string("t") + struct.pack(">iiqi", 1, 0, 0, 1 << 30))
+        for _ in range(STALLED):
+            client = socket.socket()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", broker.port))
+            client.sendall((struct.pack(">i", len(request)) + request) * 3)
+            sockets.append(client)
+        slowest = 0
+        with wire.Connection(broker.port) as connection:
+            for number in range(PRODUCES):
+                begin = time.monotonic()
+                error, offset = wire.produce(connection, "other", 0, wire.record_batch([b"%d" % number], now()))
+                slowest = max(slowest, time.monotonic() - begin)
+                same((error, offset), (0, number), "error and offset beside stalled consumers")
+            error, high_watermark, batches = wire.fetch(connection, "other", 0, 0)
+            same((error, high_watermark), (0, PRODUCES), "error and high watermark of a reader that reads")
+        grown = broker.memory("VmHWM") - before
+        print(f"     {PRODUCES} produces beside them, the slowest in {slowest * 1000:.0f} ms; {grown >> 20} MiB more memory")
+        if grown > MOST_BYTES:
+            raise AssertionError(f"memory grew by {grown >> 20} MiB")
+        for client in sockets:
+            client.close()
+        same(broker.stop(), 0, "exit code of a clean stop")
+    except Exception:
+        print(f"the broker's log ends:\n{broker.tail()}")
+        raise
+    finally:
+        broker.close()
+
+
+def now():
+    return int(time.time() * 1000)
+
+
+if __name__ == "__main__":
+    main()
