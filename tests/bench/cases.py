@@ -36,7 +36,7 @@ class Bounds:
 
 
 QUICK = Bounds(seconds=1.5, bytes=300_000_000, latency_seconds=5, idle_partitions=200)
-FULL = Bounds(seconds=5, bytes=1_500_000_000, latency_seconds=20, idle_partitions=1000)
+FULL = Bounds(seconds=3, bytes=1_000_000_000, latency_seconds=10, idle_partitions=1000)
 
 
 @dataclasses.dataclass(frozen=True)

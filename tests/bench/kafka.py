@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Tidegate beside Apache Kafka 4.1, on this machine: ratios, each taken within a round in which both ran the same.
 
-    kafka.py [--quick | --scaling] [--cases PATTERN] [--rounds N] [--out FILE] [-o json] [--list]
+    kafka.py [--quick | --scaling] [--cases PATTERN] [--rounds N] [--out FILE] [-o json] [--docs FILE] [--list]
+    kafka.py --show FILE [--docs FILE]      an earlier run again
 
 Wants a quiet machine. `--quick` takes a few minutes and shows gross differences; the whole takes about an hour. Each case is
 bounded in time and bytes. Progress goes to standard error; the table, or JSON, to standard output; all figures of all rounds to
@@ -28,6 +29,7 @@ import brokers
 import cases
 import table
 
+BEGIN, END = "<!-- bench-kafka: begin -->", "<!-- bench-kafka: end -->"
 RESULTS = environment.ROOT / "target" / "bench-kafka.json"
 
 
@@ -39,8 +41,12 @@ def main():
     parser.add_argument("--rounds", type=int, default=0, metavar="N", help="5, or 2 when quick")
     parser.add_argument("--out", type=pathlib.Path, default=RESULTS, metavar="FILE", help=f"default: {RESULTS}")
     parser.add_argument("-o", dest="output", choices=("table", "json"), default="table")
+    parser.add_argument("--docs", type=pathlib.Path, metavar="FILE", help="puts the table between the markers of a document")
+    parser.add_argument("--show", type=pathlib.Path, metavar="FILE", help="measures nothing: what a results file holds")
     parser.add_argument("--list", action="store_true", help="names the cases and ends")
     options = parser.parse_args()
+    if options.show:
+        return tell(json.loads(options.show.read_text()), options)
     known = cases.scaling_cases() if options.scaling else cases.all_cases()
     chosen = [case for case in known if re.search(options.cases, case.name)
               and (case.quick or options.cases or options.scaling or not options.quick)]
@@ -50,7 +56,28 @@ def main():
         raise SystemExit(f"no case has {options.cases} in its name; --list names them")
     bench = Bench(cases.QUICK if options.quick else cases.FULL, options.rounds or (2 if options.quick else 5), options.out)
     bench.run(chosen)
-    print(json.dumps(bench.results(), indent=1) if options.output == "json" else bench.text())
+    tell(bench.results(), options)
+
+
+def tell(results, options):
+    print(json.dumps(results, indent=1) if options.output == "json" else text(results))
+    if options.docs:
+        before, rest = options.docs.read_text().split(BEGIN)
+        options.docs.write_text(f"{before}{BEGIN}\n{text(results)}\n{END}{rest.split(END)[1]}")
+
+
+def text(results):
+    """The table with what is said above and below it; Markdown."""
+    met = [row["met"] for row in results["rows"] if row.get("met") is not None]
+    peaks = {side: max((both[side].get("peak MB", 0) for rounds in results["measured"].values() for both in rounds if side in both),
+                       default=0) for side in brokers.SIDES}
+    return "\n".join([
+        ", ".join(f"{key}: {value}" for key, value in results["machine"].items()), "",
+        table.markdown(results["rows"]), "",
+        f"{sum(met)} of {len(met)} goals met, by the median of {results['rounds']} rounds. Highest resident memory under load: Tidegate "
+        f"{peaks['tidegate']:.0f} MB of a budget of {brokers.TIDEGATE_BUDGET / 1e6:.0f} MB, Kafka {peaks['kafka']:.0f} MB with a heap of "
+        "1 GB.",
+        *(f"\nFAILED {name}: {why}" for name, why in results["failed"].items())])
 
 
 class Bench:
@@ -117,21 +144,8 @@ class Bench:
             broker.close()
 
     def results(self):
-        return {"machine": machine(), "began": self.began, "seconds": time.time() - self.began, "bounds": vars(self.bounds),
+        return {"machine": machine(), "began": self.began, "seconds": time.time() - self.began, "rounds": self.rounds, "bounds": vars(self.bounds),
                 "rows": self.rows, "failed": self.failed, "measured": self.measured}
-
-    def text(self):
-        met = [row["met"] for row in self.rows if row.get("met") is not None]
-        peaks = {side: max((both[side].get("peak MB", 0) for rounds in self.measured.values() for both in rounds if side in both),
-                           default=0) for side in brokers.SIDES}
-        return "\n".join([
-            ", ".join(f"{key}: {value}" for key, value in machine().items()), "",
-            table.markdown(self.rows), "",
-            f"{sum(met)} of {len(met)} goals met, by the median of {self.rounds} rounds",
-            f"highest resident memory under load: Tidegate {peaks['tidegate']:.0f} MB of a budget of "
-            f"{brokers.TIDEGATE_BUDGET / 1e6:.0f} MB, Kafka {peaks['kafka']:.0f} MB with a heap of 1 GB",
-            *(f"FAILED {name}: {why}" for name, why in self.failed.items()),
-            f"all figures: {self.out}"])
 
     def save(self):
         self.out.parent.mkdir(parents=True, exist_ok=True)
