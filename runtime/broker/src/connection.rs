@@ -6,13 +6,14 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use tidegate_protocol::{PREFIX_LEN, check_len, parse_head};
+use tidegate_protocol::{Frame, PREFIX_LEN, check_len, parse_head};
 use tidegate_record::{Offset, PartitionId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
 use tokio::net::TcpStream;
@@ -32,6 +33,9 @@ const MAX_SMALL_FRAME: usize = 1 << 20;
 const LARGE_ANSWER: usize = 64 << 10;
 /// First reservation for a frame; it grows as bytes arrive, never by what a length claims.
 const FIRST_READ: usize = 64 << 10;
+
+/// Parts handed to the socket in one call; Linux takes up to 1,024.
+const MAX_PARTS: usize = 256;
 
 const PRODUCE: i16 = 0;
 const API_VERSIONS: i16 = 18;
@@ -70,7 +74,7 @@ impl ConnectionContext {
     }
 }
 
-type Pending = Pin<Box<dyn Future<Output = Result<Option<Bytes>, Refused>> + Send>>;
+type Pending = Pin<Box<dyn Future<Output = Result<Option<Frame>, Refused>> + Send>>;
 
 struct Answer {
     response: Pending,
@@ -173,12 +177,12 @@ impl Reader {
             let timed: Pending = Box::pin(async move {
                 let response = response.await;
                 metrics.answered(PRODUCE, started.elapsed());
-                response
+                Ok(response?.map(Frame::from))
             });
             return self.push(timed, None, memory).await;
         }
-        let answer = if key == API_VERSIONS && !dispatch::serves(key, version) {
-            api_versions::too_new(context.head.correlation_id)?
+        let answer: Frame = if key == API_VERSIONS && !dispatch::serves(key, version) {
+            api_versions::too_new(context.head.correlation_id)?.into()
         } else {
             let answered = dispatch::answer(self.broker.clone(), context, body).await?;
             self.mute(answered.throttle);
@@ -186,7 +190,7 @@ impl Reader {
         };
         self.broker.metrics.answered(key, started.elapsed());
         let (written, wrote) = oneshot::channel();
-        let wait = answer.len() > LARGE_ANSWER;
+        let wait = answer.size() > LARGE_ANSWER;
         let response: Pending = Box::pin(std::future::ready(Ok(Some(answer))));
         self.push(response, wait.then_some(written), memory).await?;
         if wait {
@@ -275,9 +279,9 @@ async fn write_answers(
     let mut output = BufWriter::with_capacity(FIRST_READ, output);
     while let Some(answer) = queue.recv().await {
         match answer.response.await {
-            Ok(Some(bytes)) => {
-                broker.metrics.sent(bytes.len());
-                if output.write_all(&bytes).await.is_err() {
+            Ok(Some(frame)) => {
+                broker.metrics.sent(frame.size());
+                if write_frame(&mut output, &frame).await.is_err() {
                     return;
                 }
             }
@@ -296,4 +300,23 @@ async fn write_answers(
         }
     }
     drop(output.shutdown().await);
+}
+
+/// A frame of several parts goes to the socket from where its parts are, as many at a time as the socket takes.
+async fn write_frame(output: &mut BufWriter<OwnedWriteHalf>, frame: &Frame) -> io::Result<()> {
+    if let [whole] = frame.parts() {
+        return output.write_all(whole).await;
+    }
+    output.flush().await?;
+    let mut parts: Vec<_> = frame.parts().iter().map(|p| IoSlice::new(p)).collect();
+    let mut left = parts.as_mut_slice();
+    while !left.is_empty() {
+        let some = left.get(..MAX_PARTS).unwrap_or(left);
+        let written = output.get_mut().write_vectored(some).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        IoSlice::advance_slices(&mut left, written);
+    }
+    Ok(())
 }

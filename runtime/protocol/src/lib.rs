@@ -16,6 +16,7 @@ mod encode;
 mod frame;
 mod head;
 mod schema;
+mod shared;
 #[cfg(test)]
 mod tests;
 pub mod versions;
@@ -28,6 +29,7 @@ pub use kafka_protocol::messages;
 pub use kafka_protocol::protocol::{
     Decodable, Encodable, HeaderVersion, Message, Request, StrBytes,
 };
+pub use shared::{Frame, RecordSets, encode_fetch_response};
 
 /// Kafka's error codes, under the names of Kafka's `Errors.java`.
 pub mod error {

@@ -5,16 +5,17 @@
 //! `fetch_sessions.rs`. Not served: followers.
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::{
     AbortedTransaction, FetchableTopicResponse, PartitionData,
 };
 use kafka_protocol::messages::{FetchRequest, FetchResponse, ProducerId};
 use tidegate_protocol::error::ErrorCode;
+use tidegate_protocol::{EncodeError, Frame, RecordSets, encode_fetch_response};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -75,8 +76,22 @@ impl KafkaApi for Fetch {
                 .metrics
                 .fetched(slot.cursor.records, slot.cursor.bytes);
         }
-        asked.answer(poll.respond())
+        let mut sets = RecordSets::default();
+        let response = asked.answer(poll.respond(&mut sets));
+        *record_sets(context) = sets;
+        response
     }
+
+    /// The records go to the socket from where the log keeps them.
+    fn encode(context: &RequestContext, response: &FetchResponse) -> Result<Frame, EncodeError> {
+        let (version, id) = (context.head.api_version, context.head.correlation_id);
+        encode_fetch_response(version, id, response, &record_sets(context))
+    }
+}
+
+fn record_sets(context: &RequestContext) -> MutexGuard<'_, RecordSets> {
+    let sets = context.record_sets.lock();
+    sets.unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How this client is told of holes.
@@ -252,7 +267,7 @@ impl Poll {
         }
     }
 
-    fn respond(self) -> FetchResponse {
+    fn respond(self, sets: &mut RecordSets) -> FetchResponse {
         let (gaps, isolation) = (self.gaps, self.isolation);
         let responses = self
             .topics
@@ -264,7 +279,7 @@ impl Poll {
                     .with_partitions(
                         slots
                             .into_iter()
-                            .map(|slot| slot.respond(&gaps, isolation))
+                            .map(|slot| slot.respond(&gaps, isolation, sets))
                             .collect(),
                     )
             })
@@ -319,7 +334,12 @@ impl Slot {
         }
     }
 
-    fn respond(mut self, gaps: &Gaps, isolation: Isolation) -> PartitionData {
+    fn respond(
+        mut self,
+        gaps: &Gaps,
+        isolation: Isolation,
+        sets: &mut RecordSets,
+    ) -> PartitionData {
         let data = PartitionData::default().with_partition_index(self.index);
         let partition = match &self.partition {
             Ok(partition) => partition,
@@ -339,26 +359,15 @@ impl Slot {
             .with_last_stable_offset(partition.last_stable_offset())
             .with_log_start_offset(partition.log_start())
             .with_aborted_transactions(aborted)
-            .with_records(Some(self.records(gaps)))
+            .with_records(Some(sets.keep(self.batches(gaps))))
     }
 
-    fn records(self, gaps: &Gaps) -> Bytes {
-        let mut answer = self.cursor.finish(gaps.mode);
+    fn batches(self, gaps: &Gaps) -> Vec<Bytes> {
+        let answer = self.cursor.finish(gaps.mode);
         if let (Some((asked, next)), Ok(partition)) = (answer.resume, &self.partition) {
             gaps.connection.keep_position(partition.id, asked, next);
         }
-        match answer.batches.len() {
-            0 | 1 => answer.batches.pop().unwrap_or_default(),
-            _ => {
-                let size = answer.batches.iter().map(Bytes::len).sum();
-                let mut records = BytesMut::with_capacity(size);
-                answer
-                    .batches
-                    .iter()
-                    .for_each(|batch| records.extend_from_slice(batch));
-                records.freeze()
-            }
-        }
+        answer.batches
     }
 }
 

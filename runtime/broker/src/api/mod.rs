@@ -3,12 +3,14 @@
 use std::future::Future;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidegate_protocol::{DecodeBudget, Request, RequestHead};
+use tidegate_protocol::{
+    DecodeBudget, EncodeError, Frame, RecordSets, Request, RequestHead, encode_response,
+};
 
 use self::throttle::Throttled;
 
@@ -90,6 +92,8 @@ pub(crate) struct RequestContext {
     pub(crate) head: RequestHead,
     pub(crate) connection: Arc<ConnectionContext>,
     throttle_ms: AtomicU64,
+    /// What the records of a Fetch response stand for; its encoder takes it.
+    pub(crate) record_sets: Mutex<RecordSets>,
 }
 
 impl RequestContext {
@@ -98,6 +102,7 @@ impl RequestContext {
             head,
             connection,
             throttle_ms: AtomicU64::new(0),
+            record_sets: Mutex::default(),
         }
     }
 
@@ -127,7 +132,7 @@ const ANONYMOUS: &str = "ANONYMOUS";
 
 /// An answer, and how long its client is not read from after it (KIP-219).
 pub(crate) struct Answered {
-    pub(crate) frame: Bytes,
+    pub(crate) frame: Frame,
     pub(crate) throttle: Duration,
 }
 
@@ -151,6 +156,15 @@ pub(crate) trait KafkaApi {
         context: &RequestContext,
         request: Self::Request,
     ) -> impl Future<Output = <Self::Request as Request>::Response> + Send;
+
+    fn encode(
+        context: &RequestContext,
+        response: &<Self::Request as Request>::Response,
+    ) -> Result<Frame, EncodeError> {
+        let head = &context.head;
+        let whole = encode_response(Self::KEY, head.api_version, head.correlation_id, response)?;
+        Ok(whole.into())
+    }
 }
 
 type Answer = Pin<Box<dyn Future<Output = Result<Answered, Refused>> + Send>>;
@@ -173,15 +187,11 @@ where
         advertised: A::ADVERTISED,
         answer: |broker, context, body| {
             Box::pin(async move {
-                let RequestHead {
-                    api_version,
-                    correlation_id,
-                    ..
-                } = context.head;
+                let version = context.head.api_version;
                 let work = async {
                     let budget = DecodeBudget::for_request(A::KEY, body.len());
                     let request =
-                        tidegate_protocol::decode::<A::Request>(A::KEY, api_version, body, budget)?;
+                        tidegate_protocol::decode::<A::Request>(A::KEY, version, body, budget)?;
                     Ok::<_, Refused>(A::handle(&broker, &context, request).await)
                 };
                 let (response, busy) = timed(broker.quotas.counts_time(), work).await;
@@ -191,16 +201,8 @@ where
                 if !throttle.is_zero() {
                     response.throttled(throttle_ms(throttle));
                 }
-                let encoded = tidegate_protocol::encode_response(
-                    A::KEY,
-                    api_version,
-                    correlation_id,
-                    &response,
-                )?;
-                Ok(Answered {
-                    frame: encoded,
-                    throttle,
-                })
+                let frame = A::encode(&context, &response)?;
+                Ok(Answered { frame, throttle })
             })
         },
     }
