@@ -9,8 +9,9 @@ use tidegate_metadata::config::{InvalidConfig, TopicConfig};
 use tidegate_storage::Log;
 use tokio::sync::Semaphore;
 
+use crate::answer_memory::AnswerMemory;
 use crate::api::init_producer_id::ProducerIds;
-use crate::config::ServerConfig;
+use crate::config::{Part, ServerConfig};
 use crate::fetch_sessions::FetchSessions;
 use crate::groups::Groups;
 use crate::live::LiveConfig;
@@ -40,11 +41,29 @@ pub(crate) struct Broker {
     pub(crate) scrub: ScrubCounters,
     /// Bytes of request frames in memory at once; a connection waits for its share before it reads a frame.
     pub(crate) request_memory: Arc<Semaphore>,
+    /// Bytes of records in answers that are not written yet.
+    pub(crate) answer_memory: Arc<AnswerMemory>,
 }
 
 impl Broker {
     pub(crate) fn node_id(&self) -> i32 {
         self.config.node_id
+    }
+
+    /// For what waits at its bound: its name, the bytes it may take and those it takes now.
+    pub(crate) fn memory(&self) -> [(&'static str, i64, i64); 2] {
+        let bytes = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let requests = self.config.memory.parts[Part::Requests].min(Semaphore::MAX_PERMITS);
+        let free = self.request_memory.available_permits();
+        let (answers, taken) = self.answer_memory.read();
+        [
+            (
+                "requests",
+                bytes(requests),
+                bytes(requests.saturating_sub(free)),
+            ),
+            ("answers", answers, taken),
+        ]
     }
 
     pub(crate) fn image(&self) -> Arc<Image> {

@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
+use crate::answer_memory::{AnswerMemory, Reserved};
 use crate::api::{Refused, RequestContext, api_versions, produce};
 use crate::broker::Broker;
 use crate::dispatch;
@@ -33,6 +34,11 @@ const MAX_SMALL_FRAME: usize = 1 << 20;
 const LARGE_ANSWER: usize = 64 << 10;
 /// First reservation for a frame; it grows as bytes arrive, never by what a length claims.
 const FIRST_READ: usize = 64 << 10;
+/// Small answers that are ready together go out in one write. Every connection has such a buffer.
+const WRITE_BUFFER: usize = 4 << 10;
+
+/// A client that took nothing for so long stands still.
+const STALLED: Duration = Duration::from_secs(10);
 
 /// Parts handed to the socket in one call; Linux takes up to 1,024.
 const MAX_PARTS: usize = 256;
@@ -79,8 +85,8 @@ type Pending = Pin<Box<dyn Future<Output = Result<Option<Frame>, Refused>> + Sen
 struct Answer {
     response: Pending,
     written: Option<oneshot::Sender<()>>,
-    /// The request's share of the memory budget, held until the answer is written.
-    _memory: OwnedSemaphorePermit,
+    /// The request's share of the memory budget, and the answer's, held until it is written.
+    _memory: (OwnedSemaphorePermit, Option<Reserved>),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -179,19 +185,22 @@ impl Reader {
                 metrics.answered(PRODUCE, started.elapsed());
                 Ok(response?.map(Frame::from))
             });
-            return self.push(timed, None, memory).await;
+            return self.push(timed, None, (memory, None)).await;
         }
+        let mut reserved = None;
         let answer: Frame = if key == API_VERSIONS && !dispatch::serves(key, version) {
             api_versions::too_new(context.head.correlation_id)?.into()
         } else {
             let answered = dispatch::answer(self.broker.clone(), context, body).await?;
             self.mute(answered.throttle);
+            reserved = answered.reserved;
             answered.frame
         };
         self.broker.metrics.answered(key, started.elapsed());
         let (written, wrote) = oneshot::channel();
         let wait = answer.size() > LARGE_ANSWER;
         let response: Pending = Box::pin(std::future::ready(Ok(Some(answer))));
+        let memory = (memory, reserved);
         self.push(response, wait.then_some(written), memory).await?;
         if wait {
             wrote.await.map_err(|_| Closed::ByClient)?;
@@ -211,7 +220,7 @@ impl Reader {
         &self,
         response: Pending,
         written: Option<oneshot::Sender<()>>,
-        memory: OwnedSemaphorePermit,
+        memory: (OwnedSemaphorePermit, Option<Reserved>),
     ) -> Result<(), Closed> {
         let answer = Answer {
             response,
@@ -232,12 +241,14 @@ impl Reader {
             .await
             .map_err(end_of_input)?;
         let len = check_len(prefix, self.broker.config.socket_request_max_bytes)?;
-        let mut buffer = BytesMut::with_capacity(len.min(FIRST_READ));
-        self.fill(&mut buffer, len.min(2)).await?;
-        let key = match buffer.as_ref() {
-            [high, low] => i16::from_be_bytes([*high, *low]),
-            _ => -1,
-        };
+        // The key before anything is reserved: connections that say no more cost nothing.
+        let mut first = [0xff; 2];
+        let first_len = len.min(first.len());
+        self.input
+            .read_exact(&mut first[..first_len])
+            .await
+            .map_err(end_of_input)?;
+        let key = i16::from_be_bytes(first);
         if key != PRODUCE && len > MAX_SMALL_FRAME {
             return Err(Closed::FrameTooLarge { key, len });
         }
@@ -249,6 +260,8 @@ impl Reader {
             .acquire_many_owned(permits)
             .await
             .map_err(|_| Closed::Shutdown)?;
+        let mut buffer = BytesMut::with_capacity(len.min(FIRST_READ));
+        buffer.extend_from_slice(&first[..first_len]);
         self.fill(&mut buffer, len).await?;
         Ok((buffer.freeze(), memory))
     }
@@ -276,12 +289,16 @@ async fn write_answers(
     output: OwnedWriteHalf,
     mut queue: mpsc::Receiver<Answer>,
 ) {
-    let mut output = BufWriter::with_capacity(FIRST_READ, output);
+    let mut output = BufWriter::with_capacity(WRITE_BUFFER, output);
+    let patience = Patience {
+        most: Duration::from_millis(broker.config.connections_max_idle_ms),
+        memory: broker.answer_memory.clone(),
+    };
     while let Some(answer) = queue.recv().await {
         match answer.response.await {
             Ok(Some(frame)) => {
                 broker.metrics.sent(frame.size());
-                if write_frame(&mut output, &frame).await.is_err() {
+                if write_frame(&mut output, &frame, &patience).await.is_err() {
                     return;
                 }
             }
@@ -291,7 +308,8 @@ async fn write_answers(
                 return;
             }
         }
-        if (queue.is_empty() || answer.written.is_some()) && output.flush().await.is_err() {
+        let flushes = queue.is_empty() || answer.written.is_some();
+        if flushes && patience.with(output.flush()).await.is_err() {
             return;
         }
         if let Some(written) = answer.written {
@@ -303,20 +321,48 @@ async fn write_answers(
 }
 
 /// A frame of several parts goes to the socket from where its parts are, as many at a time as the socket takes.
-async fn write_frame(output: &mut BufWriter<OwnedWriteHalf>, frame: &Frame) -> io::Result<()> {
-    if let [whole] = frame.parts() {
-        return output.write_all(whole).await;
+async fn write_frame(
+    output: &mut BufWriter<OwnedWriteHalf>,
+    frame: &Frame,
+    patience: &Patience,
+) -> io::Result<()> {
+    if let [whole] = frame.parts()
+        && whole.len() <= WRITE_BUFFER
+    {
+        return patience.with(output.write_all(whole)).await;
     }
-    output.flush().await?;
+    patience.with(output.flush()).await?;
     let mut parts: Vec<_> = frame.parts().iter().map(|p| IoSlice::new(p)).collect();
     let mut left = parts.as_mut_slice();
     while !left.is_empty() {
         let some = left.get(..MAX_PARTS).unwrap_or(left);
-        let written = output.get_mut().write_vectored(some).await?;
+        let written = patience.with(output.get_mut().write_vectored(some)).await?;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
         IoSlice::advance_slices(&mut left, written);
     }
     Ok(())
+}
+
+/// How long a client may take nothing of what is written to it.
+struct Patience {
+    most: Duration,
+    memory: Arc<AnswerMemory>,
+}
+
+impl Patience {
+    /// A client that takes nothing is cut off with the memory that its answers hold: at once where others wait for memory.
+    async fn with<T>(&self, write: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        tokio::pin!(write);
+        let begun = Instant::now();
+        loop {
+            if let Ok(done) = tokio::time::timeout(STALLED, &mut write).await {
+                return done;
+            }
+            if begun.elapsed() >= self.most || self.memory.was_short(STALLED) {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+    }
 }

@@ -5,11 +5,13 @@
 
 mod admin;
 mod admissions;
+mod answer_memory;
 mod api;
 mod broker;
 mod clock;
 pub mod config;
 mod connection;
+mod decoding;
 mod dispatch;
 mod fetch_sessions;
 mod groups;

@@ -12,8 +12,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::admissions::{Admissions, Admitted};
+use crate::answer_memory::AnswerMemory;
 use crate::broker::{Broker, follow_image};
-use crate::config::{HostPort, ServerConfig};
+use crate::config::{HostPort, Part, ServerConfig};
+use crate::decoding::Decoding;
 use crate::fetch_sessions::FetchSessions;
 use crate::groups::Groups;
 use crate::live::LiveConfig;
@@ -236,10 +238,12 @@ fn open_stores_blocking(config: &ServerConfig) -> Result<Stores, StartError> {
         move |source| StartError::Store { path, source }
     };
     let (log_dir, metadata_dir) = (data.join("log"), data.join("metadata"));
-    let store = RocksLog::open(&log_dir, RocksOptions::default()).map_err(failed(&log_dir))?;
+    let parts = &config.memory.parts;
+    let rocks = RocksOptions::within(parts[Part::WriteBuffers], parts[Part::BlockCache]);
+    let store = RocksLog::open(&log_dir, rocks).map_err(failed(&log_dir))?;
     let options = LogOptions {
-        tail_cache_bytes: config.tail_cache_bytes,
-        queue_bytes: config.append_queue_bytes,
+        tail_cache_bytes: parts[Part::TailCache],
+        queue_bytes: parts[Part::AppendQueue],
         lazy_sync_ms: config.lazy_sync_ms,
         ..LogOptions::default()
     };
@@ -260,7 +264,7 @@ pub(crate) fn assemble(config: ServerConfig, stores: Stores) -> Result<Arc<Broke
         engine: plugins.engine().clone(),
         topics: Arc::downgrade(&topics),
         node_id: config.node_id,
-        max_decoded_bytes: config.max_decoded_bytes,
+        decoding: Decoding::new(config.max_decoded_bytes, config.memory.large_decodes),
         chain_results: Default::default(),
     });
     let progress_topics = Arc::downgrade(&topics);
@@ -283,11 +287,10 @@ pub(crate) fn assemble(config: ServerConfig, stores: Stores) -> Result<Arc<Broke
         hook_live.store(Arc::new(LiveConfig::of(&defaults)));
         follow_image(image, &hook_config, &hook_topics, &env, &hook_plugins);
     }));
-    let memory = config
-        .queued_request_bytes
-        .max(config.socket_request_max_bytes);
+    let requests = config.memory.parts[Part::Requests].min(Semaphore::MAX_PERMITS);
     Ok(Arc::new(Broker {
-        request_memory: Arc::new(Semaphore::new(memory.min(Semaphore::MAX_PERMITS))),
+        request_memory: Arc::new(Semaphore::new(requests)),
+        answer_memory: AnswerMemory::new(config.memory.parts[Part::Answers]),
         groups: Groups::new(&config),
         transactions: Transactions::new(&config),
         producer_ids: Default::default(),

@@ -4,7 +4,9 @@
 //! put between what it wrote. So a fetch of cached batches copies none of their bytes, however many there are.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::fetch_response::{
+    EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData, SnapshotId,
+};
 use kafka_protocol::messages::{ApiKey, FetchResponse, ResponseHeader};
 use kafka_protocol::protocol::Encodable;
 
@@ -175,6 +177,9 @@ impl Writer<'_> {
         let Some(batches) = batches else {
             return Ok(Some(()));
         };
+        if has_tags(data) {
+            return Ok(None);
+        }
         // What the message crate wrote ends in an empty record set, and in no tagged field.
         let empty: &[u8] = match self.version >= FLEXIBLE {
             true => &[1, 0],
@@ -249,10 +254,17 @@ impl Writer<'_> {
     }
 }
 
+/// Whether tagged fields come after the records.
+fn has_tags(data: &PartitionData) -> bool {
+    data.diverging_epoch != EpochEndOffset::default()
+        || data.current_leader != LeaderIdAndEpoch::default()
+        || data.snapshot_id != SnapshotId::default()
+        || !data.unknown_tagged_fields.is_empty()
+}
+
 #[cfg(test)]
 mod tests {
     use kafka_protocol::messages::TopicName;
-    use kafka_protocol::messages::fetch_response::EpochEndOffset;
     use kafka_protocol::protocol::StrBytes;
 
     use super::*;
@@ -322,7 +334,7 @@ mod tests {
     #[test]
     fn fields_beside_the_records_are_not_lost() {
         let batch = Bytes::from(vec![7; 500]);
-        let diverging = EpochEndOffset::default().with_epoch(3).with_end_offset(9);
+        let diverging = EpochEndOffset::default().with_epoch(3).with_end_offset(1);
         let with = |records| {
             let data = partition(0, records).with_diverging_epoch(diverging.clone());
             response(16, vec![data])

@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{KafkaApi, RequestContext};
+use crate::answer_memory::{AnswerMemory, Reserved};
 use crate::broker::Broker;
 use crate::config::GapMode;
 use crate::connection::ConnectionContext;
@@ -76,6 +77,10 @@ impl KafkaApi for Fetch {
                 .metrics
                 .fetched(slot.cursor.records, slot.cursor.bytes);
         }
+        *context
+            .reserved
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = poll.reserved.take();
         let mut sets = RecordSets::default();
         let response = asked.answer(poll.respond(&mut sets));
         *record_sets(context) = sets;
@@ -127,6 +132,20 @@ struct Poll {
     deadline: Instant,
     topics: Vec<(FetchTopic, Vec<Slot>)>,
     wake: Arc<Notify>,
+    memory: Arc<AnswerMemory>,
+    /// Of what was collected.
+    reserved: Option<Reserved>,
+}
+
+/// What one step of a poll says of the next.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// There is more to look at.
+    More,
+    /// Nothing is there beyond what was looked at.
+    End,
+    /// No more can be taken, for now.
+    Full,
 }
 
 /// One partition of a fetch.
@@ -182,6 +201,8 @@ impl Poll {
             deadline: Instant::now() + Duration::from_millis(wait),
             topics,
             wake: Arc::new(Notify::new()),
+            memory: broker.answer_memory.clone(),
+            reserved: None,
         }
     }
 
@@ -190,11 +211,12 @@ impl Poll {
         loop {
             // Registered before looking, so that what is appended in between wakes us.
             self.watch();
-            let more = self.collect().await;
+            let step = self.collect().await;
             let scanned: usize = self.slots().map(|slot| slot.cursor.scanned_bytes).sum();
             let collected: usize = self.slots().map(|slot| slot.cursor.bytes).sum();
             let failed = self.slots().any(|slot| slot.partition.is_err());
             if failed
+                || step == Step::Full
                 || collected >= self.min_bytes.min(self.max_bytes)
                 || scanned >= self.scan_bytes
             {
@@ -203,7 +225,7 @@ impl Poll {
             if Instant::now() >= self.deadline {
                 return;
             }
-            if more {
+            if step == Step::More {
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -224,11 +246,16 @@ impl Poll {
         }
     }
 
-    /// One step in every partition, in the order asked for. Returns whether any of them has more to look at.
-    async fn collect(&mut self) -> bool {
+    /// One step in every partition, in the order asked for, as far as there is memory for an answer.
+    async fn collect(&mut self) -> Step {
         let mut more = false;
-        let mut total: usize = self.slots().map(|slot| slot.cursor.bytes).sum();
-        let (isolation, limit) = (self.isolation, self.max_bytes);
+        let already: usize = self.slots().map(|slot| slot.cursor.bytes).sum();
+        let wanted = self.max_bytes.saturating_sub(already).max(1);
+        let Some(mut reserved) = self.memory.reserve(wanted, self.deadline).await else {
+            return Step::Full;
+        };
+        let (isolation, limit) = (self.isolation, already + reserved.bytes());
+        let mut total = already;
         for slot in self.topics.iter_mut().flat_map(|(_, slots)| slots) {
             let Ok(partition) = slot.partition.clone() else {
                 continue;
@@ -245,7 +272,17 @@ impl Poll {
             }
             total += slot.cursor.bytes - before;
         }
-        more
+        reserved.settle(total - already);
+        match &mut self.reserved {
+            Some(held) => held.join(reserved),
+            held => *held = Some(reserved),
+        }
+        match more {
+            true => Step::More,
+            // The share was smaller than what was asked for, and not everything may have fitted.
+            false if limit < self.max_bytes && total > 0 => Step::Full,
+            false => Step::End,
+        }
     }
 
     async fn look_up_aborted(&mut self) {

@@ -68,6 +68,7 @@ fn resources(broker: &Broker, kind: i8) -> Vec<ConfigResource> {
     let names: Vec<String> = match kind {
         TOPIC => image.topics.values().map(|t| t.name.clone()).collect(),
         BROKER | BROKER_LOGGER => image.brokers.values().map(|b| b.id.to_string()).collect(),
+        GROUP => image.group_configs.keys().cloned().collect(),
         _ => Vec::new(),
     };
     let resource = |name| {

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use tidegate_protocol::{
 
 use self::throttle::Throttled;
 
+use crate::answer_memory::Reserved;
 use crate::broker::Broker;
 use crate::connection::ConnectionContext;
 use crate::quotas::{Client, timed};
@@ -94,6 +95,8 @@ pub(crate) struct RequestContext {
     throttle_ms: AtomicU64,
     /// What the records of a Fetch response stand for; its encoder takes it.
     pub(crate) record_sets: Mutex<RecordSets>,
+    /// What those records take of the budget, until the answer is written.
+    pub(crate) reserved: Mutex<Option<Reserved>>,
 }
 
 impl RequestContext {
@@ -103,6 +106,7 @@ impl RequestContext {
             connection,
             throttle_ms: AtomicU64::new(0),
             record_sets: Mutex::default(),
+            reserved: Mutex::default(),
         }
     }
 
@@ -134,6 +138,8 @@ const ANONYMOUS: &str = "ANONYMOUS";
 pub(crate) struct Answered {
     pub(crate) frame: Frame,
     pub(crate) throttle: Duration,
+    /// Held until the frame is written.
+    pub(crate) reserved: Option<Reserved>,
 }
 
 /// As the `throttle_time_ms` of a response.
@@ -202,7 +208,12 @@ where
                     response.throttled(throttle_ms(throttle));
                 }
                 let frame = A::encode(&context, &response)?;
-                Ok(Answered { frame, throttle })
+                let reserved = context.reserved.into_inner();
+                Ok(Answered {
+                    frame,
+                    throttle,
+                    reserved: reserved.unwrap_or_else(PoisonError::into_inner),
+                })
             })
         },
     }

@@ -42,20 +42,28 @@ static KEYS: &[OwnKey] = keys![
         "Listeners of these names are for Kafka's controllers and are not opened.";
     "listener.security.protocol.map", List, "", Check::Any,
         "What protocol each listener name means; only PLAINTEXT is served.";
-    "tidegate.append.queue.bytes", Long, "67108864", Check::Between(1_048_576, 17_179_869_184),
-        "Bytes of batches that may wait for the writer thread of a store.";
+    "tidegate.answer.memory.bytes", Long, "-1", Check::AtLeast(-1),
+        "Records of answers that their clients have not read yet; where it is used up, consumers wait. -1 is its share of tidegate.memory.bytes.";
+    "tidegate.append.queue.bytes", Long, "-1", Check::Between(-1, 17_179_869_184),
+        "Batches that may wait for the writer thread; beyond it producers are told to retry. -1 is its share of tidegate.memory.bytes.";
+    "tidegate.block.cache.bytes", Long, "-1", Check::AtLeast(-1),
+        "Index rows and keys of the store that are kept in memory. -1 is its share of tidegate.memory.bytes.";
     "tidegate.consume.gap.clients", List, "", Check::Any,
         "Client ids whose gaps are told in another way than `tidegate.consume.gap`: `pattern=mode`, comma-separated, `*` for any characters.";
     "tidegate.max.decoded.bytes", Int, "67108864", Check::AtLeast(1024),
         "The most bytes that one batch may decompress to before a plugin or another codec sees it.";
+    "tidegate.memory.bytes", Long, "1610612736", Check::AtLeast(67_108_864),
+        "Memory for everything that grows with the load: caches, buffers, requests and answers under way, decompression, compaction. Plugins have bounds of their own.";
     "tidegate.scrub.bytes.per.sec", Long, "8388608", Check::AtLeast(65_536),
         "How fast the scrub reads, in bytes per second.";
     "tidegate.scrub.interval.ms", Long, "604800000", Check::AtLeast(0),
         "Time between two scrubs, in milliseconds; the first begins with the broker. A scrub reads everything stored and checks it. 0 is never.";
     "tidegate.sync.lazy.ms", Int, "20", Check::Between(1, 60_000),
         "A write that no acks=all waits for is synced to disk within this time, in milliseconds; consumers see it then.";
-    "tidegate.tail.cache.bytes", Long, "134217728", Check::Between(0, 1_099_511_627_776),
-        "Memory for the newest batches, from which consumers that keep up are served.";
+    "tidegate.tail.cache.bytes", Long, "-1", Check::Between(-1, 1_099_511_627_776),
+        "The newest batches, from which consumers that keep up are served. -1 is its share of tidegate.memory.bytes.";
+    "tidegate.write.buffer.bytes", Long, "-1", Check::AtLeast(-1),
+        "Batches, rows and notes that are in the write-ahead log and not yet in table files. -1 is its share of tidegate.memory.bytes.";
     "tidegate.plugins.pool.threads", Int, "0", Check::Between(0, 1024),
         "Threads that plugins run on; 0 is twice the cores, at least 4.";
     "tidegate.plugins.pool.queue", Int, "10000", Check::Between(1, 1_000_000),

@@ -11,6 +11,7 @@ mod error;
 mod file;
 mod gap;
 mod keys;
+mod memory;
 mod properties;
 mod resolve;
 
@@ -29,6 +30,7 @@ pub use self::error::ConfigError;
 pub use self::file::{PluginFile, TopicDeclaration};
 pub use self::gap::{ConsumeGap, GapChoice, GapMode};
 pub use self::keys::{OwnKey, own_keys};
+pub use self::memory::{MemoryConfig, Part, Parts};
 
 /// What `tidegate serve` was started with.
 #[derive(Clone, Debug, Default)]
@@ -68,8 +70,7 @@ pub struct ServerConfig {
 
     /// The largest request frame, in bytes.
     pub socket_request_max_bytes: usize,
-    /// Bytes of request frames in memory at once, over all connections.
-    pub queued_request_bytes: usize,
+    pub memory: MemoryConfig,
     /// `None` leaves it to the system, which lets it grow with the load.
     pub socket_send_buffer_bytes: Option<u32>,
     pub socket_receive_buffer_bytes: Option<u32>,
@@ -104,8 +105,6 @@ pub struct ServerConfig {
     pub transaction_expiry_interval_ms: u64,
     pub transactional_id_expiration_ms: i64,
 
-    pub tail_cache_bytes: usize,
-    pub append_queue_bytes: usize,
     /// A write that nobody asked to sync is synced within this time.
     pub lazy_sync_ms: u64,
     /// Time between two scrubs of the store; 0 is never.

@@ -13,14 +13,14 @@ use tidegate_plugin::{Compiler, KeyError, Limits, PublicKey};
 
 use super::file::{Layer, declaration, from_pairs, read};
 use super::keys::own_key;
+use super::memory::{self, Wishes};
 use super::{
-    ConfigError, ConsumeGap, ConsumerGroupConfig, GapChoice, HostPort, PluginEngineConfig,
-    QuotaWindows, ServeOptions, ServerConfig, TopicDeclaration,
+    ConfigError, ConsumeGap, ConsumerGroupConfig, GapChoice, HostPort, MemoryConfig, Part, Parts,
+    PluginEngineConfig, QuotaWindows, ServeOptions, ServerConfig, TopicDeclaration,
 };
 
 const COMMAND_LINE: &str = "the command line";
 const ENVIRONMENT: &str = "the environment";
-const MIN_REQUEST_MEMORY: usize = 256 << 20;
 
 pub(super) fn load(
     options: &ServeOptions,
@@ -79,7 +79,7 @@ fn resolve(layers: Vec<Layer>, options: &ServeOptions) -> Result<ServerConfig, C
         auto_create_topics: values.boolean("auto.create.topics.enable"),
         topic_defaults: values.broker_configs(),
         socket_request_max_bytes,
-        queued_request_bytes: values.queued_request_bytes(socket_request_max_bytes)?,
+        memory: values.memory(socket_request_max_bytes)?,
         socket_send_buffer_bytes: values.buffer("socket.send.buffer.bytes")?,
         socket_receive_buffer_bytes: values.buffer("socket.receive.buffer.bytes")?,
         socket_backlog: values.number("socket.listen.backlog.size")?,
@@ -111,8 +111,6 @@ fn resolve(layers: Vec<Layer>, options: &ServeOptions) -> Result<ServerConfig, C
         transaction_expiry_interval_ms: values
             .number("transaction.remove.expired.transaction.cleanup.interval.ms")?,
         transactional_id_expiration_ms: values.number("transactional.id.expiration.ms")?,
-        tail_cache_bytes: values.number("tidegate.tail.cache.bytes")?,
-        append_queue_bytes: values.number("tidegate.append.queue.bytes")?,
         lazy_sync_ms: values.number("tidegate.sync.lazy.ms")?,
         scrub_interval_ms: values.number("tidegate.scrub.interval.ms")?,
         scrub_bytes_per_sec: values.number("tidegate.scrub.bytes.per.sec")?,
@@ -355,12 +353,33 @@ impl Values {
         }
     }
 
-    /// A frame of the largest size must always find room, or its connection would wait for ever.
-    fn queued_request_bytes(&self, frame: usize) -> Result<usize, ConfigError> {
-        let given = self.number::<i64>("queued.max.request.bytes")?;
-        Ok(usize::try_from(given)
-            .unwrap_or(MIN_REQUEST_MEMORY.max(frame.saturating_mul(2)))
-            .max(frame))
+    fn memory(&self, frame: usize) -> Result<MemoryConfig, ConfigError> {
+        const TOTAL: &str = "tidegate.memory.bytes";
+        let mut given = Parts::default();
+        for part in Part::ALL {
+            // -1 is a share.
+            given[part] = usize::try_from(self.number::<i64>(part.key())?).ok();
+        }
+        let cleaner = match self.boolean("log.cleaner.enable") {
+            true => self.number("log.cleaner.dedupe.buffer.size")?,
+            false => 0,
+        };
+        let wishes = Wishes {
+            total: self.number(TOTAL)?,
+            cleaner,
+            max_decoded: self.number("tidegate.max.decoded.bytes")?,
+            frame,
+            given,
+        };
+        memory::divide(&wishes).map_err(|needed| {
+            let value = self.text(TOTAL).unwrap_or_default();
+            let parts = Part::ALL.map(Part::key).join(", ");
+            let expected = format!(
+                "too little for its parts, {needed} would do; or lower what is set of {parts}, socket.request.max.bytes, \
+                 tidegate.max.decoded.bytes and log.cleaner.dedupe.buffer.size"
+            );
+            self.wrong(TOTAL, &value, expected)
+        })
     }
 
     /// The part of the file that topics inherit and DescribeConfigs shows; Tidegate's own keys stay out of it.
@@ -643,7 +662,7 @@ mod tests {
         assert_eq!(config.data_dir, Path::new("./tidegate-data"));
         assert_eq!((config.node_id, config.num_partitions), (1, 1));
         assert_eq!(config.socket_request_max_bytes, 100 << 20);
-        assert_eq!(config.queued_request_bytes, 256 << 20);
+        assert!(config.memory.parts[Part::Requests] >= 256 << 20);
         assert_eq!(config.plugin_limits, Limits::default());
         assert_eq!(config.topic_defaults, BTreeMap::new());
         assert_eq!(config.warnings, Vec::<String>::new());
@@ -763,6 +782,17 @@ mod tests {
     #[test]
     fn the_request_budget_always_holds_one_frame() {
         let config = config("socket.request.max.bytes=1000\nqueued.max.request.bytes=10");
-        assert_eq!(config.queued_request_bytes, 1000);
+        assert_eq!(config.memory.parts[Part::Requests], 1000);
+    }
+
+    #[test]
+    fn too_little_memory_is_refused_with_what_would_do() {
+        let error = error("tidegate.memory.bytes=268435456");
+        assert!(error.contains("socket.request.max.bytes"), "{error}");
+        let needed = error
+            .split_whitespace()
+            .find_map(|word| word.parse::<usize>().ok());
+        let config = config(&format!("tidegate.memory.bytes={}", needed.unwrap()));
+        assert!(config.memory.parts[Part::Requests] >= config.socket_request_max_bytes);
     }
 }

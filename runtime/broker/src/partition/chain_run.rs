@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tidegate_metadata::config::TopicConfig;
 use tidegate_plugin::{Chain, ChainFailure, ChainInput, ChainOutcome, ChainResult, OnError, Side};
 use tidegate_protocol::error::ErrorCode;
-use tidegate_record::{Batch, CheckedBatch, DecodeLimits, ProduceError, Records};
+use tidegate_record::{Batch, CheckedBatch, ProduceError, Records};
 use tidegate_storage::{Aborts, AppendPart, Late};
 
 use crate::plugins::{Observed, Real};
@@ -20,9 +20,6 @@ use super::append::{ProduceFailure, RecordError};
 use super::routes::Source;
 use super::times::TimeBounds;
 use super::{PartitionEnv, dead_letters, facts, stored_form, times};
-
-/// Most records one batch may hold before a plugin sees it; the smallest record takes seven bytes.
-const MAX_RECORDS: usize = 10_000_000;
 
 /// A batch ready for the log, with what goes into other partitions in the same atomic write.
 pub(super) struct Processed {
@@ -118,14 +115,17 @@ pub(super) fn process(
     let now_ms = queued.received_ms;
     let config = topic.config();
     let checked = stamped(topic, queued.batch, now_ms);
-    let records = checked.decode(limits(env)).map_err(unopened)?;
-    stored_form::check_keys(&config, &records)?;
-    times::check(TimeBounds::of(&config, now_ms), &records)?;
+    let count = checked.batch().record_count();
+    let opened = env.decoding.open(count, |limits| checked.decode(limits));
+    let opened = opened.map_err(unopened)?;
+    let records = &opened.records;
+    stored_form::check_keys(&config, records)?;
+    times::check(TimeBounds::of(&config, now_ms), records)?;
     let batch = checked.into_batch();
     let place = (index, now_ms);
     let Some(chain) = chain else {
         show_shadow(env, topic, place, &batch, Real::default);
-        return stored_form::recompressed(&config, batch, &records).map(Processed::whole);
+        return stored_form::recompressed(&config, batch, records).map(Processed::whole);
     };
     if batch.header().attributes.is_transactional() && chain.has_router() {
         // Rule 23: late delivery after the end of the transaction would hang or tear it.
@@ -136,7 +136,7 @@ pub(super) fn process(
     }
     // From here on the plugins may have seen the batch.
     let mut settlement = Settlement::of(chain, index);
-    let result = run(chain, topic, &config, index, now_ms, &records)?;
+    let result = run(chain, topic, &config, index, now_ms, records)?;
     show_shadow(env, topic, place, &batch, || Real::of(&result));
     refuse_rejected(&result, |index| index)?;
     let source = Source {
@@ -146,7 +146,7 @@ pub(super) fn process(
         now_ms,
         chain,
         batch: &batch,
-        records: &records,
+        records,
     };
     let processed = finish(&source, &config, result)?;
     if let Some(settlement) = &mut settlement {
@@ -173,7 +173,7 @@ pub(super) fn show_shadow(
             partition,
             append_time_ms,
             batch,
-            limits: limits(env),
+            decoding: &env.decoding,
             real: real(),
         };
         shadow.observe(&env.engine, observed);
@@ -269,13 +269,6 @@ fn unopened(error: ProduceError) -> ProduceFailure {
         _ => ErrorCode::InvalidRecord,
     };
     ProduceFailure::new(code, format!("the batch cannot be opened: {error}"))
-}
-
-pub(super) fn limits(env: &PartitionEnv) -> DecodeLimits {
-    DecodeLimits {
-        max_bytes: env.max_decoded_bytes,
-        max_records: MAX_RECORDS,
-    }
 }
 
 pub(super) fn record_error(index: usize, message: &str) -> RecordError {

@@ -109,15 +109,20 @@ impl Partition {
         row: IndexRow,
         batch: &Batch,
     ) -> Result<Result<Survivor, Stop>, ReadFailure> {
-        let records = batch.records(self.limits())?;
-        let stop = match self.run(chain, &row, &records) {
-            ChainOutcome::Done(result) => match self.survivor(row, batch, &records, &result)? {
+        let count = batch.record_count();
+        let opened = self
+            .env
+            .decoding
+            .open(count, |limits| batch.records(limits))?;
+        let records = &opened.records;
+        let stop = match self.run(chain, &row, records) {
+            ChainOutcome::Done(result) => match self.survivor(row, batch, records, &result)? {
                 Ok(survivor) => return Ok(Ok(survivor)),
                 Err(stop) => stop,
             },
             ChainOutcome::Failed(failure) => {
                 let stop = Stop {
-                    before: self.before_poison(chain, &row, batch, &records, &failure)?,
+                    before: self.before_poison(chain, &row, batch, records, &failure)?,
                     sentence: format!("plugin {}: {}", failure.alias, failure.message),
                 };
                 if failure.temporary {
@@ -183,7 +188,7 @@ impl Partition {
         let rewritten = match result.edits.is_empty() {
             true => retain(batch, records, keep),
             false => {
-                let max_bytes = self.env.max_decoded_bytes;
+                let max_bytes = self.env.decoding.max_bytes;
                 rewrite(batch, records, keep, edit, batch.codec()?, max_bytes)
             }
         };

@@ -37,6 +37,7 @@ use tidegate_storage::{
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock::now_ms;
+use crate::decoding::Decoding;
 use crate::topics::{ChainSlot, TopicSettings, Topics};
 
 use self::admission::Admission;
@@ -57,8 +58,7 @@ pub(crate) struct PartitionEnv {
     /// For routes: the partitions of other topics. Weak, because the registry owns the partitions.
     pub(crate) topics: Weak<Topics>,
     pub(crate) node_id: i32,
-    /// Most bytes a batch may decompress to before a plugin or a codec change sees it.
-    pub(crate) max_decoded_bytes: usize,
+    pub(crate) decoding: Arc<Decoding>,
     pub(crate) chain_results: ChainResults,
 }
 

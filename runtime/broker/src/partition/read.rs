@@ -18,7 +18,6 @@ use super::Partition;
 
 /// Stored bytes looked at in one step of a fetch; the fetch loops, so this bounds what one step holds up.
 const STEP_BYTES: usize = 1 << 20;
-const MAX_RECORDS: usize = 10_000_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Isolation {
@@ -349,10 +348,7 @@ impl Partition {
     }
 
     pub(super) fn limits(&self) -> DecodeLimits {
-        DecodeLimits {
-            max_bytes: self.env.max_decoded_bytes,
-            max_records: MAX_RECORDS,
-        }
+        self.env.decoding.limits()
     }
 }
 

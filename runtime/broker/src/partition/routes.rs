@@ -15,7 +15,7 @@ use crate::topics::{ChainSlot, Topic, TopicSettings};
 
 use super::PartitionEnv;
 use super::append::ProduceFailure;
-use super::chain_run::{internal, limits, record_error, refuse_rejected, run};
+use super::chain_run::{internal, record_error, refuse_rejected, run};
 use super::dead_letters::{self, Letter};
 use super::stored_form::{edit_of, stored_codec, with_level};
 use super::times::{self, TimeBounds};
@@ -335,7 +335,7 @@ impl Delivery<'_> {
         let source_codec = self.source.batch.codec().unwrap_or(Codec::None);
         let mut dense = Dense::new(
             with_level(&config, stored_codec(&config).unwrap_or(source_codec)),
-            self.source.env.max_decoded_bytes,
+            self.source.env.decoding.max_bytes,
         );
         let bounds = TimeBounds::of(&config, self.source.now_ms);
         let (mut keyless, mut untimely) = (Vec::new(), Vec::new());
@@ -404,7 +404,8 @@ impl Delivery<'_> {
             ));
         }
         let config = settings.config();
-        let max = limits(self.source.env);
+        // Beside the client's batch, which has its turn, and no larger than it and what its transforms wrote.
+        let max = self.source.env.decoding.limits();
         let records = batch.records(max).map_err(|error| internal(&error))?;
         let now_ms = self.source.now_ms;
         let result = run(chain, settings, &config, self.partition, now_ms, &records)?;

@@ -40,7 +40,7 @@ pub(super) fn of(
     times::check_edited(bounds, records.len(), &result.edits, keep)?;
     let has = batch.codec().map_err(|error| internal(&error))?;
     let codec = stored_codec(config).unwrap_or(has);
-    let max_decoded = source.env.max_decoded_bytes;
+    let max_decoded = source.env.decoding.max_bytes;
     let how = with_level(config, codec);
     let stored = rewrite(batch, records, keep, edit, how, max_decoded).map_err(|error| {
         match error {

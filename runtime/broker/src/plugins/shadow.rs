@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tidegate_plugin::{
     Chain, ChainInput, ChainOutcome, ChainResult, Edits, Engine, PoolKey, RecordEdit, Side,
 };
-use tidegate_record::{Batch, DecodeLimits, RecordView, Records};
+use tidegate_record::{Batch, RecordView, Records};
 
+use crate::decoding::Decoding;
 use crate::topics::TopicSettings;
 
 /// A topic's shadow chain, with what it has been found to do.
@@ -31,7 +32,7 @@ pub(crate) struct Observed<'a> {
     pub(crate) partition: i32,
     pub(crate) append_time_ms: i64,
     pub(crate) batch: &'a Batch,
-    pub(crate) limits: DecodeLimits,
+    pub(crate) decoding: &'a Arc<Decoding>,
     pub(crate) real: Real,
 }
 
@@ -131,7 +132,7 @@ impl Shadow {
             partition: observed.partition,
             append_time_ms: observed.append_time_ms,
             batch: observed.batch.clone(),
-            limits: observed.limits,
+            decoding: observed.decoding.clone(),
             real: observed.real,
         };
         // A key of its own: what it uses is not held against the topic's real chain.
@@ -171,7 +172,7 @@ struct Job {
     partition: i32,
     append_time_ms: i64,
     batch: Batch,
-    limits: DecodeLimits,
+    decoding: Arc<Decoding>,
     real: Real,
 }
 
@@ -179,18 +180,23 @@ impl Job {
     fn run(&self) {
         let count = self.batch.record_count() as u64;
         ShadowCounters::add(&self.counters.records, count);
-        let Ok(records) = self.batch.records(self.limits) else {
+        let records = self.batch.record_count();
+        let Ok(opened) = self
+            .decoding
+            .open(records, |limits| self.batch.records(limits))
+        else {
             return ShadowCounters::add(&self.counters.errors, count);
         };
+        let records = &opened.records;
         let outcome = self.chain.run(&ChainInput {
             base_offset: None,
             side: Side::Produce,
             keep_tombstones: self.keep_tombstones,
             fixed_keys: self.fixed_keys,
-            ..ChainInput::new(&self.topic, self.partition, self.append_time_ms, &records)
+            ..ChainInput::new(&self.topic, self.partition, self.append_time_ms, records)
         });
         match outcome {
-            ChainOutcome::Done(result) => self.counters.compare(&records, &self.real, &result),
+            ChainOutcome::Done(result) => self.counters.compare(records, &self.real, &result),
             ChainOutcome::Failed(_) => ShadowCounters::add(&self.counters.errors, count),
         }
     }
@@ -278,7 +284,7 @@ impl<'a> Parts<'a> {
 #[cfg(test)]
 mod tests {
     use tidegate_plugin::{Failure, FailureKind, OnError};
-    use tidegate_record::{BatchBuilder, Codec, RecordParts};
+    use tidegate_record::{BatchBuilder, Codec, DecodeLimits, RecordParts};
 
     use super::*;
 

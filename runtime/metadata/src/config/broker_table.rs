@@ -200,7 +200,7 @@ static DEFS: &[BrokerConfigDef] = defs![
     "producer.id.expiration.ms", Int, Some("86400000"), Check::AtLeast(1), true,
         "How long the sequence state of an idle producer is kept, in milliseconds.";
     "queued.max.request.bytes", Long, Some("-1"), Check::AtLeast(-1), false,
-        "Bytes of request frames in memory at once, over all connections; -1 is 256 MiB or twice socket.request.max.bytes, whichever is more.";
+        "Bytes of request frames in memory at once, over all connections, at least socket.request.max.bytes; -1 is its share of tidegate.memory.bytes.";
     "queued.max.requests", Int, Some("500"), Check::AtLeast(1), false,
         "Accepted for Kafka's files; requests wait in no queue here: a connection reads its next request when there is room for it in queued.max.request.bytes.";
     "quota.window.num", Int, Some("11"), Check::Between(1, 10_000), false,

@@ -60,6 +60,19 @@ impl Default for RocksOptions {
 }
 
 impl RocksOptions {
+    /// Options under which memtables and blocks stay within so many bytes.
+    pub fn within(write_buffers: usize, block_cache: usize) -> RocksOptions {
+        // The fixed buffers below, two of each; then four of batches and of rows, which are a quarter, and two of notes,
+        // which are an eighth.
+        let fixed = 2 * (4 << 20) + 6 * (1 << 20);
+        let write_buffer_bytes = write_buffers.saturating_sub(fixed) / 21 * 4;
+        RocksOptions {
+            write_buffer_bytes: write_buffer_bytes.max(4 << 20),
+            block_cache_bytes: block_cache,
+            ..RocksOptions::default()
+        }
+    }
+
     pub(super) fn build(&self) -> Result<(Options, Vec<ColumnFamilyDescriptor>), StoreError> {
         let cache = Cache::new_lru_cache(self.block_cache_bytes);
         let families = vec![

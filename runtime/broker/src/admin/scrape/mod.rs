@@ -57,6 +57,8 @@ struct Snapshot {
     by_topic: Vec<TopicRow>,
     /// By the key of a quota, how many clients are counted under it.
     quota_clients: Vec<(&'static str, usize)>,
+    /// By part, bytes of the budget and bytes of it that are taken.
+    memory: [(&'static str, i64, i64); 2],
     plugins: PluginSeries,
 }
 
@@ -88,6 +90,7 @@ impl Snapshot {
                 .map(|topic| TopicRow::of(&topic))
                 .collect(),
             quota_clients: broker.quotas.counted().collect(),
+            memory: broker.memory(),
             plugins: PluginSeries::of(broker),
         }
     }
@@ -173,6 +176,7 @@ impl Collector for Snapshot {
         )?;
         self.topic_gauges(&mut encoder)?;
         self.quota_gauges(&mut encoder)?;
+        self.memory_gauges(&mut encoder)?;
         self.plugins.encode(&mut encoder)
     }
 }
@@ -213,6 +217,26 @@ impl Snapshot {
             ConstGauge::new(signed(*clients)).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
+    }
+}
+
+impl Snapshot {
+    fn memory_gauges(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut family = |name: &str, help: &str, value: fn(&(&str, i64, i64)) -> i64| {
+            let unit = Some(&Unit::Bytes);
+            let mut family = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+            for row in &self.memory {
+                let labels = [("part", row.0)];
+                ConstGauge::new(value(row)).encode(family.encode_family(&labels)?)?;
+            }
+            Ok(())
+        };
+        family(
+            "memory_bound",
+            "What may be taken of this part of the memory budget",
+            |row| row.1,
+        )?;
+        family("memory_used", "What is taken of it", |row| row.2)
     }
 }
 

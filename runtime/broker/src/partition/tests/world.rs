@@ -18,6 +18,7 @@ use tidegate_storage::{
 };
 use tokio::sync::oneshot;
 
+use crate::decoding::Decoding;
 use crate::partition::admission::{Flight, Waiter};
 use crate::partition::producers::Ticket;
 use crate::partition::{Acks, Partition, PartitionEnv, ProduceOutcome};
@@ -341,7 +342,7 @@ fn open(store: &Arc<GateStore>, image: &Image, options: &LogOptions) -> Opened {
         engine: engine(),
         topics: Arc::downgrade(&topics),
         node_id: NODE,
-        max_decoded_bytes: 1 << 20,
+        decoding: Decoding::new(1 << 20, 2),
         chain_results: Default::default(),
     });
     let of_progress = Arc::downgrade(&topics);
