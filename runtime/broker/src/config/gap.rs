@@ -74,8 +74,11 @@ fn client(entry: &str) -> Result<(String, GapChoice), String> {
     Ok((pattern.trim().to_owned(), mode.parse()?))
 }
 
-/// kafka-go and kafka-python up to 2.0 hand control records to the application.
+/// kafka-go and kafka-python up to 2.0 hand control records to the application; rskafka, under its default id, fails on them.
 fn automatic(client_id: &str) -> GapMode {
+    if client_id == "rskafka" {
+        return GapMode::Cursor;
+    }
     let before = client_id.ends_with("(github.com/segmentio/kafka-go)")
         || client_id.starts_with("kafka-python-2.0.")
         || client_id.starts_with("kafka-python-1.");
@@ -128,6 +131,8 @@ mod tests {
             gap.mode("app@host (github.com/segmentio/kafka-go)"),
             GapMode::Before
         );
+        assert_eq!(gap.mode("rskafka"), GapMode::Cursor);
+        assert_eq!(gap.mode("rskafka-of-mine"), GapMode::Marker);
     }
 
     #[test]

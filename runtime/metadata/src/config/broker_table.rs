@@ -115,7 +115,7 @@ static DEFS: &[BrokerConfigDef] = defs![
         "The default of the topic config min.cleanable.dirty.ratio.";
     "log.cleaner.min.compaction.lag.ms", Long, Some("0"), Check::AtLeast(0), true,
         "The default of the topic config min.compaction.lag.ms.";
-    "log.cleanup.policy", List, Some("delete"), Check::EachOf(&["delete", "compact"]), true,
+    "log.cleanup.policy", List, Some("delete"), Check::AnyOf(&["delete", "compact"]), true,
         "The default of the topic config cleanup.policy.";
     "log.dir", String, Some("./tidegate-data"), Check::Any, false,
         "The data directory, when log.dirs is not given.";

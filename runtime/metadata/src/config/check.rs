@@ -15,7 +15,9 @@ pub enum Check {
     /// A number from 0 to 1.
     Fraction,
     OneOf(&'static [&'static str]),
-    /// Each element of a list.
+    /// Each element of a list, which may be empty.
+    AnyOf(&'static [&'static str]),
+    /// Each element of a list, which has some.
     EachOf(&'static [&'static str]),
     /// A plugin chain.
     Chain,
@@ -48,7 +50,8 @@ impl Check {
     fn text(self, value: &str) -> Result<(), String> {
         match self {
             Check::OneOf(allowed) => one_of(value, allowed),
-            Check::EachOf(allowed) => value
+            Check::AnyOf(_) if value.trim().is_empty() => Ok(()),
+            Check::AnyOf(allowed) | Check::EachOf(allowed) => value
                 .split(',')
                 .try_for_each(|element| one_of(element.trim(), allowed)),
             Check::Chain => parse_chain(value).map(|_| ()),

@@ -281,6 +281,17 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_without_a_cleanup_policy_is_neither_deleted_from_nor_compacted() {
+        let none = map(&[("cleanup.policy", "")]);
+        assert_eq!(
+            super::super::validate_topic_config("cleanup.policy", ""),
+            Ok(())
+        );
+        let config = TopicConfig::resolve(&none, &map(&[])).unwrap();
+        assert!(!config.cleanup_delete && !config.cleanup_compact);
+    }
+
+    #[test]
     fn defaults_are_kafkas() {
         let config = TopicConfig::resolve(&map(&[]), &map(&[])).unwrap();
         assert!(config.cleanup_delete && !config.cleanup_compact);

@@ -38,7 +38,7 @@ macro_rules! defs {
 }
 
 static DEFS: &[ConfigDef] = defs![
-    "cleanup.policy", List, "delete", Check::EachOf(&["delete", "compact"]),
+    "cleanup.policy", List, "delete", Check::AnyOf(&["delete", "compact"]),
         [same("log.cleanup.policy")],
         "How old data goes: `delete` drops it by age and size, `compact` keeps the last record of each key. Both may be given.";
     "compression.gzip.level", Int, "-1", Check::Between(-1, 9), [same("compression.gzip.level")],

@@ -60,7 +60,7 @@ impl Default for RocksOptions {
 }
 
 impl RocksOptions {
-    /// Options under which memtables and blocks stay within so many bytes.
+    /// Options under which memtables and cached blocks stay within so many bytes.
     pub fn within(write_buffers: usize, block_cache: usize) -> RocksOptions {
         // The fixed buffers below, two of each; then four of batches and of rows, which are a quarter, and two of notes,
         // which are an eighth.

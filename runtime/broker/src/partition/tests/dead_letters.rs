@@ -74,7 +74,7 @@ fn giving_up(count: usize, dead: Vec<DeadRecord>) -> ChainResult {
 fn finish(world: &World, batch: &Batch, result: ChainResult) -> Result<Processed, ProduceFailure> {
     let partition = world.partition("t", 0);
     let records = batch
-        .records(chain_run::limits(world.env()))
+        .records(world.env().decoding.limits())
         .expect("it opens");
     let chain = filter();
     let source = Source {
