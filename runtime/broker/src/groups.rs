@@ -405,6 +405,8 @@ impl Shard {
             markers: 0,
             group_configs: GroupConfigs::default(),
         };
+        // Holds one append or marker for each request that is being answered, of which a connection has one, and for what a
+        // timer did; what the log's own queue has no room for was refused before.
         let (under_way, arrivals) = mpsc::unbounded_channel();
         let shard = Arc::new(Shard {
             partition,
