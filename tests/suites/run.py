@@ -16,6 +16,11 @@ import traceback
 
 from suite import CACHE, FAILED, NotRun, PASSED, SKIPPED
 
+from harness import environment
+
+if __name__ == "__main__":
+    environment.enter()
+
 import page
 from harness.broker import Broker
 from harness.kafka import Kafka

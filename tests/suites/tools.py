@@ -1,17 +1,23 @@
 """Kafka's own command line tools, from the Maven artifacts, pointed at a broker; what they print is checked."""
 
+import itertools
 import json
 import pathlib
 import re
 import time
 import traceback
 
-from harness import environment
+import confluent_kafka
+
+from harness import environment, wire
 from harness.kafka import run_tool
 from harness.report import same
 from suite import FAILED, PASSED, NotRun, Suite
 
 RECORDS = 20000
+# States of a transaction, as they are stored.
+ONGOING, COMPLETE_COMMIT = 1, 4
+UNKNOWN_TOPIC_OR_PARTITION = 3
 
 
 class Tools(Suite):
@@ -158,7 +164,7 @@ def kafka_console_producer_and_consumer(bench):
     topic = bench.topic("t-console")
     bench.tool("kafka-console-producer", "--topic", topic, "--property", "parse.key=true", "--property", "key.separator=:",
                "--property", "parse.headers=true", "--property", "headers.delimiter=|",
-               "--compression-codec", "zstd", given="h=1|k1:one\nh=2|k2:two\nh=3|k3:three\n")
+               "--compression-codec", "zstd", given="h:1|k1:one\nh:2|k2:two\nh:3|k3:three\n")
     shown = ["--property", "print.key=true", "--property", "print.headers=true", "--property", "print.offset=true",
              "--property", "print.partition=true"]
     said = bench.tool("kafka-console-consumer", "--topic", topic, "--from-beginning", "--max-messages", 3, *shown)
@@ -333,8 +339,92 @@ def kafka_e2e_latency(bench):
     contains(run_tool("kafka-e2e-latency", bench.broker.bootstrap, topic, 50, "all", 100), r"Percentiles")
 
 
+def kafka_console_consumer_formatters(bench):
+    """Kafka's own readers of what coordinators write."""
+    topic = bench.topic("t-formatters")
+    bench.fill(topic, 5)
+    run_perf(bench, topic, "--transaction-duration-ms", 200, "--transactional-id", "ended")
+    bench.tool("kafka-console-consumer", "--topic", topic, "--from-beginning", "--max-messages", 5, "--group", "g-formatted")
+    begun = confluent_kafka.Producer({"bootstrap.servers": bench.broker.bootstrap, "transactional.id": "begun"})
+    begun.init_transactions()
+    begun.begin_transaction()
+    begun.produce(topic, b"half")
+    begun.flush()
+    ended, ongoing = (transaction_states(bench, transactional_id) for transactional_id in ("ended", "begun"))
+    begun.commit_transaction()
+    # Older states may be compacted away, on both brokers.
+    same(ended[-1]["transactionStatus"], COMPLETE_COMMIT, f"the last of {ended}")
+    same((ongoing[-1]["transactionStatus"], ongoing[-1]["transactionPartitions"]), (ONGOING, [{"topic": topic, "partitionIds": [0]}]))
+    said = internal(bench, "__consumer_offsets", "OffsetsMessageFormatter")
+    committed = [row["value"]["data"]["offset"] for row in said if row["key"]["data"]["group"] == "g-formatted"]
+    same(committed[-1], 5, "committed offset")
+    said = internal(bench, "__consumer_offsets", "GroupMetadataMessageFormatter")
+    members = [len(row["value"]["data"]["members"]) for row in said if row["key"]["data"]["group"] == "g-formatted"]
+    same(members[-1], 0, f"members of the group: {members}")
+
+
+def transaction_states(bench, transactional_id):
+    said = internal(bench, "__transaction_state", "TransactionLogMessageFormatter")
+    return [row["value"]["data"] for row in said if row["key"]["data"]["transactionalId"] == transactional_id]
+
+
+def internal(bench, topic, formatter):
+    """Records of an internal topic, as one of Kafka's formatters tells them; it is silent about kinds that are not its own."""
+    said = bench.tool("kafka-console-consumer", "--topic", topic, "--from-beginning", "--timeout-ms", 8000,
+                      "--formatter", f"org.apache.kafka.tools.consumer.{formatter}")
+    rows, decoder = [], json.JSONDecoder()
+    # They stand one after the other, without so much as a space.
+    while said := said.lstrip():
+        row, end = decoder.raw_decode(said)
+        rows.append(row)
+        said = said[end:]
+    return [row for row in rows if row["value"]]
+
+
+def kafka_dump_log(bench):
+    topic = bench.topic("t-dump")
+    run_perf(bench, topic, "--transaction-duration-ms", 200, "--transactional-id", "dumped")
+    bench.tool("kafka-console-consumer", "--topic", topic, "--from-beginning", "--max-messages", 5, "--group", "g-dumped")
+    contains(dumped(bench, topic, "--print-data-log"), r"isTransactional: true isControl: true", "endTxnMarker: COMMIT")
+    contains(dumped(bench, "__transaction_state", "--transaction-log-decoder"), r'"transactionalId":"dumped"', r'"topic":"t-dump"')
+    contains(dumped(bench, "__consumer_offsets", "--offsets-decoder"), r'"group":"g-dumped"', r'"offset":5\b')
+
+
+def dumped(bench, topic, *options):
+    """What kafka-dump-log makes of the batches of all partitions of a topic; not one of them may be damaged."""
+    files = ",".join(map(str, segments(bench, topic)))
+    said = run_tool("kafka-dump-log", "--files", files, "--deep-iteration", *options)
+    bench.note(said[:20000])
+    contains(said, "isvalid: true")
+    lacks(said, "isvalid: false", "(?i)exception", "(?i)could not", "Unknown")
+    return said
+
+
+def segments(bench, topic):
+    """A file for each partition that holds anything: a fetch answers the batches as a segment of Kafka has them."""
+    files = []
+    with wire.Connection(bench.broker.port) as connection:
+        for partition in itertools.count():
+            batches, offset = [], 0
+            while True:
+                error, high_watermark, found = wire.fetch(connection, topic, partition, offset, max_wait_ms=0)
+                if error == UNKNOWN_TOPIC_OR_PARTITION:
+                    return files
+                same(error, 0, f"error of {topic}-{partition} at {offset}")
+                batches += found
+                if not found or found[-1].last_offset + 1 >= high_watermark:
+                    break
+                offset = found[-1].last_offset + 1
+            if batches:
+                home = bench.home / f"{topic}-{partition}"
+                home.mkdir()
+                files.append(home / f"{batches[0].base_offset:020}.log")
+                files[-1].write_bytes(b"".join(batch.bytes for batch in batches))
+
+
 CHECKS = [kafka_broker_api_versions, kafka_topics, kafka_configs_topics, kafka_configs_brokers, kafka_configs_quotas,
           kafka_configs_groups, kafka_console_producer_and_consumer, kafka_console_consumer_groups, kafka_consumer_groups,
           kafka_groups, kafka_producer_and_consumer_perf_test, kafka_producer_perf_test_with_transactions,
           kafka_verifiable_producer_and_consumer, kafka_get_offsets, kafka_log_dirs, kafka_delete_records, kafka_transactions,
-          kafka_leader_election, kafka_reassign_partitions, kafka_features, kafka_cluster, kafka_e2e_latency]
+          kafka_leader_election, kafka_reassign_partitions, kafka_features, kafka_cluster, kafka_e2e_latency,
+          kafka_console_consumer_formatters, kafka_dump_log]

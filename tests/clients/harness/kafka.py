@@ -36,7 +36,7 @@ TOOLS = {
     "kafka-groups": "org.apache.kafka.tools.GroupsCommand",
     "kafka-cluster": "org.apache.kafka.tools.ClusterTool",
     "kafka-e2e-latency": "org.apache.kafka.tools.EndToEndLatency",
-    "kafka-dump-log": "org.apache.kafka.tools.DumpLogSegments",
+    "kafka-dump-log": "kafka.tools.DumpLogSegments",
 }
 
 

@@ -70,7 +70,7 @@ def headers(t):
     same([sorted(r.headers) for r in t.read(t.topic, 2)], [sorted(given), []], "headers")
 
 
-@feature("null and empty keys and values", "nulls")
+@feature("null and empty keys and values", "empty_values")
 def nulls(t):
     t.make_topic()
     pairs = [(None, b"value"), (b"key", None), (b"", b""), (None, b"")]

@@ -12,7 +12,7 @@ from .cell import feature
 SOON = {"segment.ms": "100", "min.cleanable.dirty.ratio": "0.001", "delete.retention.ms": "0"}
 
 
-@feature("compaction: the last value of a key stays, tombstones delete", "nulls", "keys")
+@feature("compaction: the last value of a key stays, tombstones delete", "keys")
 def compaction(t):
     t.make_topic(configs={"cleanup.policy": "compact", **SOON})
     t.client.produce(t.topic, [Send(b"a", b"1", 0), Send(b"b", b"1", 0), Send(b"c", b"1", 0), Send(b"a", b"2", 0)])
@@ -27,7 +27,7 @@ def compaction(t):
     same(found, [(2, b"c", b"1"), (5, b"a", b"3"), (6, b"d", b"1")], "what the client reads")
 
 
-@feature("a null key on a compacted topic: refused", "nulls")
+@feature("a null key on a compacted topic: refused")
 def compacted_null_key(t):
     t.make_topic(configs={"cleanup.policy": "compact"})
     t.refused(lambda: t.send(t.topic, [b"without a key"]), "record", "87", "key")

@@ -30,7 +30,8 @@ class _Containers:
         if not environment:
             return Container(None)
         kind = {"tidegate": Broker, "kafka": Kafka}[os.environ["TIDEGATE_SUITE_BROKER"]]
-        broker = kind("aiokafka", {"num.partitions": str(environment["NUM_PARTITIONS"])})
+        # The suite asks for node 0 by its id.
+        broker = kind("aiokafka", {"num.partitions": str(environment["NUM_PARTITIONS"]), "node.id": "0"})
         drawn, broker.port = str(broker.port), environment["ADVERTISED_PORT"]
         broker.configs = {key: str(value).replace(f":{drawn}", f":{broker.port}") for key, value in broker.configs.items()}
         return Container(broker.start())

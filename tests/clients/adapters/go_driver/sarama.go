@@ -186,7 +186,7 @@ func (m *saramaMember) run(joining context.Context) {
 	defer m.done.Done()
 	go func() {
 		for err := range m.group.Errors() {
-			sayCrash(m.name, err)
+			sayRefusal(m.name, err)
 		}
 	}()
 	for joining.Err() == nil {
@@ -301,7 +301,7 @@ func (r *saramaReader) seek(topic string, partition int32, offset int64) error {
 	r.partition = opened
 	go func() {
 		for err := range opened.Errors() {
-			sayCrash(r.name, err)
+			sayRefusal(r.name, err)
 		}
 	}()
 	go func() {
@@ -334,6 +334,14 @@ func isolation(asked request) sarama.IsolationLevel {
 		return sarama.ReadCommitted
 	}
 	return sarama.ReadUncommitted
+}
+
+// Tells of an error that a broker answered. The others, of lost connections, are news: Sarama connects again by itself.
+func sayRefusal(name string, err error) {
+	var code sarama.KError
+	if errors.As(err, &code) {
+		sayCrash(name, err)
+	}
 }
 
 func sayMessage(name string, message *sarama.ConsumerMessage) {

@@ -177,7 +177,10 @@ func (s *saramaClient) listOffsets(asked request) (any, error) {
 		return nil, err
 	}
 	answer := found[asked.Topic][asked.Partition]
-	return answer.Offset, answer.Err
+	if answer.Err != sarama.ErrNoError {
+		return nil, answer.Err
+	}
+	return answer.Offset, nil
 }
 
 func (s *saramaClient) listGroups(request) (any, error) {
