@@ -8,8 +8,12 @@ use kafka_protocol::messages::alter_replica_log_dirs_request::{
     AlterReplicaLogDir, AlterReplicaLogDirTopic,
 };
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::delete_records_request::{
+    DeleteRecordsPartition, DeleteRecordsTopic,
+};
 use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
@@ -22,8 +26,9 @@ use kafka_protocol::messages::offset_for_leader_epoch_request::{
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
     AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest, BrokerId, CreateTopicsRequest,
-    DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest,
-    ElectLeadersRequest, FetchRequest, GroupId, InitProducerIdRequest, ListConfigResourcesRequest,
+    DeleteRecordsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
+    DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest, GroupId,
+    InitProducerIdRequest, ListConfigResourcesRequest, ListOffsetsRequest,
     ListPartitionReassignmentsRequest, OffsetCommitRequest, OffsetDeleteRequest,
     OffsetForLeaderEpochRequest, ProduceRequest, TopicName, describe_producers_request,
     describe_topic_partitions_request, elect_leaders_request,
@@ -90,6 +95,10 @@ fn batch(producer: Option<(i64, i16)>, values: &[&str]) -> Bytes {
 }
 
 async fn produce(client: &mut Client, batch: Bytes) {
+    produce_with(client, -1, batch).await;
+}
+
+async fn produce_with(client: &mut Client, acks: i16, batch: Bytes) {
     let data = PartitionProduceData::default()
         .with_index(0)
         .with_records(Some(batch));
@@ -97,7 +106,7 @@ async fn produce(client: &mut Client, batch: Bytes) {
         .with_name(name("t"))
         .with_partition_data(vec![data]);
     let request = ProduceRequest::default()
-        .with_acks(-1)
+        .with_acks(acks)
         .with_timeout_ms(10_000)
         .with_topic_data(vec![topic]);
     let response = client.call(9, &request).await;
@@ -128,6 +137,35 @@ async fn an_epoch_is_known_by_its_end() {
         assert_eq!(ask(0, 9, 0).await.0, 75, "UNKNOWN_LEADER_EPOCH");
         assert_eq!(ask(7, -1, 0).await.0, 3, "UNKNOWN_TOPIC_OR_PARTITION");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_without_a_sync_is_at_the_end_of_the_log() {
+    // Nothing but a question brings the sync before the minute is over.
+    let mut client = with_configs("tidegate.sync.lazy.ms=60000", &[]).await;
+    for end in [2, 4] {
+        produce_with(&mut client, 1, batch(None, &["a", "b"])).await;
+        let partition = ListOffsetsPartition::default().with_timestamp(-1);
+        let topic = ListOffsetsTopic::default()
+            .with_name(name("t"))
+            .with_partitions(vec![partition]);
+        let request = ListOffsetsRequest::default()
+            .with_replica_id(BrokerId(-1))
+            .with_topics(vec![topic]);
+        let response = client.call(7, &request).await;
+        assert_eq!(response.topics[0].partitions[0].offset, end);
+    }
+    produce_with(&mut client, 1, batch(None, &["a", "b"])).await;
+    let partition = DeleteRecordsPartition::default().with_offset(6);
+    let topic = DeleteRecordsTopic::default()
+        .with_name(name("t"))
+        .with_partitions(vec![partition]);
+    let request = DeleteRecordsRequest::default()
+        .with_timeout_ms(1000)
+        .with_topics(vec![topic]);
+    let response = client.call(2, &request).await;
+    let deleted = &response.topics[0].partitions[0];
+    assert_eq!((deleted.error_code, deleted.low_watermark), (0, 6));
 }
 
 #[tokio::test(flavor = "multi_thread")]

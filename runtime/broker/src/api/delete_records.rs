@@ -66,6 +66,7 @@ async fn delete(topic: &Topic, wanted: &DeleteRecordsPartition) -> Result<Offset
     let partition = topic
         .partition(wanted.partition_index)
         .ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    partition.settled().await;
     let to = target(wanted.offset, partition.high_watermark())?;
     let moved = tokio::task::spawn_blocking(move || partition.delete_below(to))
         .await

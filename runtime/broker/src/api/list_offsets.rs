@@ -110,6 +110,9 @@ async fn find(
             epoch,
         }))
     };
+    if timestamp == LATEST || timestamp == MAX_TIMESTAMP || timestamp >= 0 {
+        partition.settled().await;
+    }
     match timestamp {
         LATEST => bound(partition.visible_end(isolation)),
         EARLIEST | EARLIEST_LOCAL => bound(partition.log_start()),

@@ -6,16 +6,21 @@
 //! fetch can close the response with a gap marker.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_record::{Attributes, Batch, DecodeLimits, LeaderEpoch, Offset, RecordView, cut, gap};
-use tidegate_storage::{AbortedTransaction, IndexRow, ReadError, Stored};
+use tidegate_storage::{AbortedTransaction, IndexRow, ReadError, StoreHealth, Stored};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::config::GapMode;
 use crate::topics::ChainSlot;
 
 use super::Partition;
 
+/// Who asks for the end of a log waits no longer for its disk, which may be full or gone.
+const SETTLE_AT_MOST: Duration = Duration::from_secs(5);
 /// Stored bytes looked at in one step of a fetch; the fetch loops, so this bounds what one step holds up.
 const STEP_BYTES: usize = 1 << 20;
 
@@ -174,6 +179,34 @@ impl Partition {
         match isolation {
             Isolation::ReadUncommitted => self.high_watermark(),
             Isolation::ReadCommitted => self.last_stable_offset(),
+        }
+    }
+
+    /// Waits until consumers may see what is in the log now. A batch that was answered without a sync stands behind the high
+    /// watermark until there is one, and whoever asks for the end of the log after that answer must find it there.
+    pub(crate) async fn settled(&self) {
+        let Some(end) = self.env.log.bounds(self.id).map(|bounds| bounds.end) else {
+            return;
+        };
+        if self.high_watermark() >= end {
+            return;
+        }
+        let wake = Arc::new(Notify::new());
+        let deadline = Instant::now() + SETTLE_AT_MOST;
+        loop {
+            // Registered before looking, so that no move in between is missed.
+            self.watch(&wake);
+            let offline = matches!(self.env.log.health(), StoreHealth::Offline(_));
+            if self.high_watermark() >= end || offline {
+                return;
+            }
+            self.env.log.sync_soon();
+            if tokio::time::timeout_at(deadline, wake.notified())
+                .await
+                .is_err()
+            {
+                return;
+            }
         }
     }
 

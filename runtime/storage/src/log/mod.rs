@@ -159,6 +159,8 @@ pub(crate) struct Shared {
     gate: Mutex<()>,
     /// Held while a log start moves or a partition comes or goes. Taken before `gate`.
     admin: Mutex<()>,
+    /// Somebody waits for what is written and not yet synced.
+    sync_wanted: AtomicBool,
     offline: AtomicBool,
     reason: Mutex<String>,
     listeners: RwLock<Vec<ProgressFn>>,
@@ -179,6 +181,7 @@ impl Log {
             partitions: RwLock::new(partitions),
             gate: Mutex::new(()),
             admin: Mutex::new(()),
+            sync_wanted: AtomicBool::new(false),
             offline: AtomicBool::new(false),
             reason: Mutex::new(String::new()),
             listeners: RwLock::new(Vec::new()),
@@ -193,6 +196,13 @@ impl Log {
             shared,
             writer: Mutex::new(Some(thread)),
         }))
+    }
+
+    /// Asks for the sync that lazy appends wait for to come now. Never blocks; listeners hear of it when it is done. Where no
+    /// sync is due, for a partition that is to wait longer or after a full disk, none is made.
+    pub fn sync_soon(&self) {
+        self.shared.sync_wanted.store(true, Ordering::Release);
+        self.shared.queue.call();
     }
 
     /// Queues an append; never blocks on the disk. Handed back when the queue is full, the store

@@ -20,6 +20,8 @@ struct State {
     closed: bool,
     /// The writer is asleep: only then does a push have to wake it.
     waiting: bool,
+    /// Somebody wants the writer to look up, though there may be nothing to write.
+    called: bool,
 }
 
 struct Waiting {
@@ -71,7 +73,7 @@ impl Queue {
     }
 
     /// Waits for appends and moves some into `group`: one at least, then up to `group_bytes`.
-    /// Without a `timeout` it waits for ever; when closed it goes on until the queue is empty.
+    /// A call ends the wait as the time does. Without a `timeout` it waits for ever; when closed it goes on until the queue is empty.
     pub(crate) fn drain(
         &self,
         backlog: &mut Backlog,
@@ -103,6 +105,12 @@ impl Queue {
         Drained::Group
     }
 
+    /// Ends the writer's present wait, or its next one.
+    pub(crate) fn call(&self) {
+        lock(&self.state).called = true;
+        self.filled.notify_one();
+    }
+
     pub(crate) fn close(&self) {
         lock(&self.state).closed = true;
         self.filled.notify_all();
@@ -110,7 +118,7 @@ impl Queue {
 
     fn wait(&self, timeout: Option<Duration>) -> MutexGuard<'_, State> {
         let mut state = lock(&self.state);
-        while state.appends.is_empty() && !state.closed {
+        while state.appends.is_empty() && !state.closed && !std::mem::take(&mut state.called) {
             state.waiting = true;
             let Some(timeout) = timeout else {
                 state = self

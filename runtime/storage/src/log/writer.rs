@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -55,7 +56,11 @@ impl Writer {
                 Drained::TimedOut => {}
                 Drained::Closed => break,
             }
-            if self.time_left().is_some_and(|left| left.is_zero()) {
+            let wanted = self.shared.sync_wanted.swap(false, Ordering::AcqRel);
+            if self
+                .time_left()
+                .is_some_and(|left| wanted || left.is_zero())
+            {
                 self.sync();
             }
         }

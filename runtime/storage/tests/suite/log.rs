@@ -539,6 +539,33 @@ fn a_relaxed_partition_is_synced_by_count_or_by_time() {
 }
 
 #[test]
+fn a_sync_that_somebody_waits_for_comes_at_once() {
+    on_both(|store| {
+        let store = Troubled::new(store);
+        let options = LogOptions {
+            lazy_sync_ms: 3_600_000,
+            ..LogOptions::default()
+        };
+        let log = open_with(store.clone(), 1, options);
+        let (moved, progress) = channel();
+        log.on_progress(Box::new(move |all: &[Progress]| {
+            all.iter().for_each(|one| moved.send(*one).unwrap_or(()));
+        }));
+        // With nothing to sync it changes nothing.
+        log.sync_soon();
+        for end in 1..=3 {
+            submit(&log, vec![part(0, batch(1))], false)
+                .recv()
+                .unwrap()
+                .unwrap();
+            log.sync_soon();
+            while progress.recv().unwrap().synced_end < end {}
+        }
+        assert!(store.syncs.load(Ordering::SeqCst) <= 3);
+    });
+}
+
+#[test]
 fn a_full_queue_hands_the_append_back() {
     let store = Troubled::new(Arc::new(MemoryLog::new()));
     let options = LogOptions {
