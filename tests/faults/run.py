@@ -17,7 +17,7 @@ sys.path.insert(0, str(HERE.parent / "clients"))
 from harness.runner import run_all
 
 NAMES = ("crash", "dead_letters", "gap", "strace", "hostile_frames", "bombs", "power_cut", "disk_errors", "disk_full", "damage",
-         "slow_consumers")
+         "disk_space", "cleaning", "slow_consumers")
 
 if __name__ == "__main__":
     run_all("faults", HERE, sys.argv[1:] or NAMES, limit_seconds=int(os.environ.get("TIDEGATE_FAULT_SECONDS", "300")))
