@@ -29,14 +29,15 @@ from aiokafka_client import Aiokafka
 from confluent_kafka_python import ConfluentKafka, ConfluentKafka848
 from franz_go import FranzGo
 from kafka_python_client import KafkaPython
-from librdkafka import Librdkafka, Librdkafka848
+from librdkafka import Librdkafka, Librdkafka848, LibrdkafkaNoAutoCreate
 from rdkafka import Rdkafka
 from rskafka import Rskafka
 from streams import Streams
 from tools import Tools
 
-SUITES = {suite.__name__: suite for suite in (KafkaPython, ConfluentKafka, ConfluentKafka848, Aiokafka, Librdkafka, Librdkafka848,
-                                              Rdkafka, Rskafka, FranzGo, Tools, Streams)}
+SUITES = {suite.__name__: suite for suite in (
+    KafkaPython, ConfluentKafka, ConfluentKafka848, Aiokafka, Librdkafka, Librdkafka848, LibrdkafkaNoAutoCreate, Rdkafka, Rskafka, FranzGo,
+    Tools, Streams)}
 BROKERS = {"tidegate": Broker, "kafka": Kafka}
 
 
