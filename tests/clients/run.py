@@ -84,7 +84,8 @@ def tested(client, broker, missing, only):
     """(client, broker, passed, failed, skipped, seconds)"""
     started = time.monotonic()
     results = RESULTS / f"{broker}-{client}.jsonl"
-    results.unlink(missing_ok=True)
+    if not only:
+        results.unlink(missing_ok=True)
     if missing:
         Report(f"{client} on {broker}").check("installed", False, missing)
         page.not_run(RESULTS, client, broker, missing)

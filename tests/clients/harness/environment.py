@@ -171,7 +171,8 @@ def go_driver():
     with lock(home):
         if not (home / "driver").exists():
             print(f"building the Go clients into {home}", flush=True)
-            _run("go", "build", "-mod=readonly", "-o", home / "driver", ".", cwd=source)
+            _run("go", "build", "-mod=readonly", "-o", home / "making", ".", cwd=source)
+            (home / "making").rename(home / "driver")
     return home / "driver"
 
 
@@ -181,10 +182,13 @@ def rust_driver():
     with lock(home):
         if not (home / "driver").exists():
             print(f"building the Rust clients into {home}", flush=True)
+            for package in ("libssl-dev", "pkg-config"):
+                _debian(package)
             target = CACHE / "rust-driver"
             _run("cargo", "build", "--locked", "--quiet", cwd=source, env={**os.environ, "CARGO_TARGET_DIR": str(target)})
             home.mkdir(parents=True, exist_ok=True)
-            shutil.copy(target / "debug" / "rust-driver", home / "driver")
+            shutil.copy(target / "debug" / "rust-driver", home / "making")
+            (home / "making").rename(home / "driver")
     return home / "driver"
 
 

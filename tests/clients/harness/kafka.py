@@ -71,7 +71,7 @@ class Kafka(Server):
             **(configs or {}),
         }
 
-    def start(self, timeout=90.0):
+    def start(self, timeout=180.0):
         return super().start(timeout)
 
     def command(self):
