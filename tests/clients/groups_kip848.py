@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
@@ -70,7 +71,7 @@ class Member:
 
 def commands():
     """How each client starts a member, and what it lacks."""
-    java = ["java", "-Xmx256m", "-cp", environment.jars("client-4.1") / "*", HERE / "Member.java"]
+    java = environment.java(HERE / "Member.java", "client-4.1")
     return {
         "confluent-kafka": ([sys.executable, HERE / "member.py"], set()),
         "java-4.1": (java, set()),
@@ -220,9 +221,8 @@ def migration(report, world, name, client):
 
 def offsets_topic(report, world):
     with report.case("Apache Kafka reads every record of __consumer_offsets"):
-        command = ["java", "-Xmx256m", "-cp", environment.jars("kafka-4.1") / "*", HERE / "OffsetsTopic.java",
-                   world.bootstrap]
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120,
+        command = [*environment.java(HERE / "OffsetsTopic.java", "kafka-4.1"), world.bootstrap]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120,
                               stdin=subprocess.DEVNULL)
         same(done.returncode, 0, f"exit code; it said {done.stderr[-2000:]}")
         kinds = {line.split(" ", 1)[0] for line in done.stdout.splitlines()}
@@ -248,16 +248,24 @@ def restart(report, world, broker, client):
             member.leave()
 
 
+def everything(report, bootstrap, name, client):
+    world = World(bootstrap)
+    try:
+        one_client(report, world, name, client)
+        if "classic" not in client[1]:
+            migration(report, world, name, client)
+    finally:
+        world.close()
+
+
 def run(bootstrap, broker=None):
     report = Report("kip848")
     clients = commands()
+    # Each has topics and groups of its own, and waits more than it works.
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda row: everything(report, bootstrap, *row), clients.items()))
     world = World(bootstrap)
     try:
-        for name, client in clients.items():
-            one_client(report, world, name, client)
-            if "classic" not in client[1]:
-                migration(report, world, name, client)
-            world.close()
         offsets_topic(report, world)
         if broker:
             restart(report, world, broker, clients["confluent-kafka"])

@@ -28,7 +28,7 @@ CONFIGS = {
 def main():
     report = Report("quotas")
     with report.case("installed"):
-        environment.jars("client-4.1")
+        environment.java(DRIVER, "client-4.1")
         environment.jars("kafka-4.1")
     if not report.failed:
         with Broker("quotas", CONFIGS) as broker:
@@ -82,8 +82,7 @@ def run(report, broker):
 
 def java(broker, *arguments):
     """What the driver measured."""
-    classes = environment.jars("client-4.1") / "*"
-    command = ["java", "-Xmx512m", "-cp", classes, DRIVER, broker.bootstrap, *map(str, arguments)]
+    command = [*environment.java(DRIVER, "client-4.1", "512m"), broker.bootstrap, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
         raise RuntimeError(f"{arguments}: {done.stdout}{done.stderr}")

@@ -58,6 +58,8 @@ def main():
     clients = options.clients or (CORE if options.core else [*NAMES, *ALONE])
     brokers = ("tidegate", "kafka") if options.broker == "both" else (options.broker,)
     RESULTS.mkdir(parents=True, exist_ok=True)
+    # The programs take longest, and do not wait for the clients.
+    clients = sorted(clients, key=lambda client: client not in ALONE)
     installed = {client: install(client) for client in clients}
     with ThreadPoolExecutor(CLIENTS_AT_ONCE) as pool:
         rows = list(pool.map(lambda pair: tested(*pair, installed[pair[0]], options.only),
@@ -82,7 +84,8 @@ def tested(client, broker, missing, only):
     """(client, broker, passed, failed, skipped, seconds)"""
     started = time.monotonic()
     results = RESULTS / f"{broker}-{client}.jsonl"
-    results.unlink(missing_ok=True)
+    if not only:
+        results.unlink(missing_ok=True)
     if missing:
         Report(f"{client} on {broker}").check("installed", False, missing)
         page.not_run(RESULTS, client, broker, missing)

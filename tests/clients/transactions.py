@@ -296,11 +296,8 @@ class Java:
 
     def __init__(self, broker):
         self.broker = broker
-        jars = environment.jars("client-4.1") / "*"
         program = pathlib.Path(__file__).with_name("TransactionsProgram.java")
-        classes = broker.home / "classes"
-        subprocess.run(["javac", "-d", str(classes), "-cp", str(jars), str(program)], check=True)
-        self.command = ["java", "-Xmx256m", "-cp", f"{classes}:{jars}", "TransactionsProgram", broker.bootstrap]
+        self.command = [*environment.java(program, "client-4.1"), broker.bootstrap]
 
     def run(self, command, timeout=120):
         done = subprocess.run([*self.command, command], capture_output=True, text=True, timeout=timeout)

@@ -1,6 +1,6 @@
 """confluent-kafka-python's integration tests, against the package of the checkout's version; once for each group protocol."""
 
-from suite import NotRun, Suite, Why, checkout, pytest, virtual_environment
+from suite import AUTHORIZER, NotRun, Suite, Why, checkout, pytest, virtual_environment
 
 PACKAGES = ["pytest<9", "pytest-timeout", "pytest-asyncio", "requests", "requests-mock", "respx", "async-timeout", "attrs",
             "cachetools", "certifi", "httpx", "authlib"]
@@ -9,7 +9,7 @@ PACKAGES = ["pytest<9", "pytest-timeout", "pytest-asyncio", "requests", "request
 class ConfluentKafka(Suite):
     NAME = "confluent-kafka-python"
     VERSION = "2.15.0"
-    CONFIGS = {"group.initial.rebalance.delay.ms": "0"}
+    CONFIGS = {"group.initial.rebalance.delay.ms": "0", **AUTHORIZER}
     LEFT_OUT = [
         ("schema_registry, serialization", "need Confluent's Schema Registry"),
         ("share_consumer", "share groups are left out by design"),

@@ -8,7 +8,8 @@ import cargo
 class Rdkafka(Suite):
     NAME = "rdkafka"
     VERSION = "0.39.0"
-    CONFIGS = {"num.partitions": "3"}
+    # As docker-compose.yaml of the crate has them.
+    CONFIGS = {"num.partitions": "3", "node.id": "0"}
     EXPLAINED = []
 
     def prepare(self):

@@ -57,6 +57,7 @@ ABSENT = {
         "create_partitions describe_configs describe_broker_configs set_configs delete_config describe_cluster elect_leader "
         "alter_offsets delete_offsets": "its admin client has no such call",
         "max_timestamp": "its admin client has no such query",
+        "commits_gaps": "it commits what it handed out, and nothing is handed out in a gap",
     },
     "platformatic": {
         "seek": "its stream does not seek; another one is opened instead",
@@ -69,7 +70,8 @@ ABSENT = {
         "epoch_end": "its consumer asks for it by itself only (or the raw API)",
         "send_offsets": "it commits offsets in transactions for messages of its own consumer only",
         "transaction_timeout": "its producer has no transaction.timeout.ms",
-        "cooperative": "it has no cooperative assignor",
+        "reasons": "it has its own sentence for each error code and drops the broker's",
+        "describe_consumer_group": "its admin client has no ConsumerGroupDescribe (only the raw API)",
     },
     "franz-go": {
         "commits_gaps": "it commits what it handed out, and nothing is handed out in a gap",
@@ -87,6 +89,7 @@ ABSENT = {
     "rdkafka": {
         **LIBRDKAFKA_ADMIN,
         "delete_config": "the crate has AlterConfigs only, which sets all at once",
+        "set_wrong_config binding_refused": "the crate drops what AlterConfigs answers for a resource, so nothing is refused",
         "describe_cluster elect_leader alter_offsets delete_offsets": "the crate has no such call",
         "max_timestamp": "the crate has no ListOffsets",
         "describe_consumer_group": "the crate describes groups by librdkafka's old call, which knows classic ones",
@@ -104,8 +107,6 @@ ABSENT = {
         "headers": "it keeps headers in a map, one of each name",
     },
     "kafka-python": {
-        "elect_leader": "red on Apache Kafka 4.1 too: it gives no result for a partition that needs no election",
-        "fenced_members": "red on Apache Kafka 4.1 too: a fenced consumer goes on without an error",
         "set_quota": "its admin client has no AlterClientQuotas",
         "epoch_end": "it asks for it by itself only",
         "consumer_protocol": "it has no KIP-848",

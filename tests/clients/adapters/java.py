@@ -15,7 +15,7 @@ class Client(DrivenClient):
         return f"kafka-clients {self.version}"
 
     def command(self):
-        return ["java", "-Xmx512m", "-cp", environment.java_driver(self.version), "Driver"]
+        return ["java", "-Xmx512m", *environment.QUICK_JAVA, "-cp", environment.java_driver(self.version), "Driver"]
 
 
 class Client39(Client):

@@ -14,6 +14,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 CLIENTS = ROOT / "tests" / "clients"
 CACHE = pathlib.Path(os.environ.get("TIDEGATE_CACHE", pathlib.Path.home() / ".cache" / "tidegate"))
 COPY_JARS = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
+# For a JVM that lives for seconds, or that waits more than it works.
+QUICK_JAVA = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", CACHE / "target"))
 
 
@@ -139,10 +141,28 @@ def java_driver(version):
     path = jars(f"client-{version}")
     source, home = _driver("java", "javac", "--version", version)
     with lock(home):
-        if not home.exists():
+        if not (home / "done").exists():
             print(f"compiling the Java client {version} into {home}", flush=True)
+            shutil.rmtree(home, ignore_errors=True)
             _run("javac", "-nowarn", "-d", home, "-cp", f"{path}/*", *sorted(source.glob("*.java")))
+            (home / "done").touch()
     return f"{home}:{path}/*"
+
+
+def java(source, artifacts, heap="256m"):
+    """The command line of a program of one file, compiled once against a list of jars.json, but for its arguments.
+
+    Such a program lives for seconds: starting up is what it costs.
+    """
+    path = jars(artifacts)
+    version = subprocess.run(["javac", "--version"], capture_output=True, text=True, check=True).stdout
+    home = CACHE / "drivers" / f"{source.stem}-{digest(source, version + path.name)}"
+    with lock(home):
+        if not (home / "done").exists():
+            shutil.rmtree(home, ignore_errors=True)
+            _run("javac", "-nowarn", "-d", home, "-cp", f"{path}/*", source)
+            (home / "done").touch()
+    return ["java", f"-Xmx{heap}", *QUICK_JAVA, "-cp", f"{home}:{path}/*", source.stem]
 
 
 def go_driver():
@@ -151,7 +171,8 @@ def go_driver():
     with lock(home):
         if not (home / "driver").exists():
             print(f"building the Go clients into {home}", flush=True)
-            _run("go", "build", "-mod=readonly", "-o", home / "driver", ".", cwd=source)
+            _run("go", "build", "-mod=readonly", "-o", home / "making", ".", cwd=source)
+            (home / "making").rename(home / "driver")
     return home / "driver"
 
 
@@ -161,10 +182,13 @@ def rust_driver():
     with lock(home):
         if not (home / "driver").exists():
             print(f"building the Rust clients into {home}", flush=True)
+            for package in ("libssl-dev", "pkg-config"):
+                _debian(package)
             target = CACHE / "rust-driver"
             _run("cargo", "build", "--locked", "--quiet", cwd=source, env={**os.environ, "CARGO_TARGET_DIR": str(target)})
             home.mkdir(parents=True, exist_ok=True)
-            shutil.copy(target / "debug" / "rust-driver", home / "driver")
+            shutil.copy(target / "debug" / "rust-driver", home / "making")
+            (home / "making").rename(home / "driver")
     return home / "driver"
 
 

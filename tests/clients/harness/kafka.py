@@ -71,7 +71,7 @@ class Kafka(Server):
             **(configs or {}),
         }
 
-    def start(self, timeout=90.0):
+    def start(self, timeout=180.0):
         return super().start(timeout)
 
     def command(self):
@@ -91,9 +91,8 @@ class Kafka(Server):
 
 def run_tool(name, *arguments, given=None, timeout=120):
     """Runs one of Kafka's own command line tools, whatever broker it is pointed at, and returns its standard output."""
-    # A tool lives for a second or two: starting up is what it costs.
-    quick = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
-    done = subprocess.run(java(TOOLS[name], *arguments, options=quick), input=given, capture_output=True, text=True, timeout=timeout,
+    command = java(TOOLS[name], *arguments, options=environment.QUICK_JAVA)
+    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=timeout,
                           **({} if given is not None else {"stdin": subprocess.DEVNULL}))
     if done.returncode != 0:
         raise RuntimeError(f"{name} {' '.join(map(str, arguments))} exited {done.returncode}: {done.stdout}{done.stderr}")

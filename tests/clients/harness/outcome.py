@@ -15,7 +15,7 @@ def written(outcome):
 
 
 def read(path):
-    """{feature: Outcome} of a file of lines; what is not there did not end."""
+    """{feature: Outcome} of a file of lines, the last of each; what is not there did not end."""
     if not path.exists():
         return {}
     rows = [Outcome(**json.loads(line)) for line in path.read_text().splitlines()]

@@ -1,5 +1,6 @@
-"""docs/compatibility.md, from what the cells of the matrix said: the table, then a sentence for each that is not "ok"."""
+"""docs/compatibility.md, from what the cells of the matrix said: sums, the table, then a sentence for each cell that is not "ok"."""
 
+import collections
 import datetime
 import json
 import re
@@ -29,37 +30,54 @@ def not_run(results, client, broker, reason):
 
 
 def text(results, clients, rows):
+    # To be found beside the scripts that import this.
+    from adapters.explained import explained
     columns = {(client, broker): read(results / f"{broker}-{client}.jsonl") for client in clients for broker in BROKERS}
     notes = Notes()
-    lines = [f"Made on {datetime.date.today()} of {commit()}: Tidegate, and beside it Apache Kafka 4.1.1.", ""]
-    lines += [f"| | {' | '.join(clients)} |", f"| --- |{' --- |' * len(clients)}"]
-    lines.append(f"| version | {' | '.join(versions().get(client, '') for client in clients)} |")
+    # Client by client, so that the notes of one stand together.
+    cells = {client: [notes.of(client, row, *verdict(row, client, columns, explained(client))) for row in rows] for client in clients}
+    lines = [f"Made on {datetime.date.today()} of {commit()}, beside Apache Kafka 4.1.1: {len(rows)} features, {len(clients)} clients.", "",
+             *summary(clients, cells), "",
+             f"| | {' | '.join(clients)} |", f"| --- |{' --- |' * len(clients)}"]
     chapter = None
-    for row in rows:
+    for index, row in enumerate(rows):
         if row.chapter != chapter:
             chapter = row.chapter
             lines.append(f"| **{chapter}** |{' |' * len(clients)}")
-        cells = [cell(row, client, columns, notes) for client in clients]
-        lines.append(f"| {row.title} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", counts(lines), "", *notes.lines()])
+        lines.append(f"| {row.title} | {' | '.join(cells[client][index] for client in clients)} |")
+    return "\n".join([*lines, "", "### Notes", "", *notes.lines()])
 
 
-def cell(row, client, columns, notes):
+WORDS = ("ok", "ok\\*", "ok?", "both", "**FAIL**", "missing", "n/a", "not run")
+
+
+def summary(clients, cells):
+    """The versions, and how often each word stands in a column."""
+    pinned = versions()
+    yield f"| client | version | {' | '.join(WORDS)} |"
+    yield f"| --- | --- |{' ---: |' * len(WORDS)}"
+    sums = collections.Counter()
+    for client in clients:
+        found = collections.Counter(re.sub(r" \d+$", "", cell) for cell in cells[client])
+        sums += found
+        yield f"| {client} | {pinned.get(client, '')} | {' | '.join(str(found[word] or '') for word in WORDS)} |"
+    yield f"| all | | {' | '.join(str(sums[word] or '') for word in WORDS)} |"
+
+
+def verdict(row, client, columns, explanations):
+    """(a word, the reason where it needs one) of a cell."""
     here, there = (_outcome(columns[client, broker], row.name) for broker in BROKERS)
-    if here.verdict == PASSED and (row.plugins or there.verdict == PASSED):
-        return "ok"
-    if here.verdict == FAILED and there.verdict == FAILED:
-        return notes.of("both", f"on both brokers: {here.reason}", row, client)
     if here.verdict == PASSED:
-        word = "ok*" if there.verdict == FAILED else "ok?"
-        return notes.of(word, f"Apache Kafka: {there.verdict} {there.reason}", row, client)
-    if here.verdict == ABSENT:
-        return notes.of("n/a", here.reason, row, client)
-    if here.verdict == MISSING:
-        return notes.of("missing", here.reason, row, client)
-    if here.verdict == FAILED:
-        return notes.of("**FAIL**", f"{here.reason} (Apache Kafka: {there.verdict})", row, client)
-    return notes.of("not run", here.reason, row, client)
+        if row.plugins or there.verdict == PASSED:
+            return "ok", ""
+        if there.verdict == FAILED:
+            return "ok\\*", explanations.get(row.name) or f"on Apache Kafka: {_short(there.reason)}"
+        return "ok?", f"Apache Kafka: {there.verdict}, {_short(there.reason)}"
+    if here.verdict != FAILED:
+        return {ABSENT: "n/a", MISSING: "missing"}.get(here.verdict, "not run"), here.reason
+    if there.verdict == FAILED:
+        return "both", f"{explanations.get(row.name) or 'not explained yet'} (on both: {_short(here.reason)})"
+    return "**FAIL**", f"{explanations.get(row.name) or 'not explained yet'} ({_short(here.reason)}; Apache Kafka: {there.verdict})"
 
 
 def _outcome(column, name):
@@ -67,26 +85,27 @@ def _outcome(column, name):
 
 
 class Notes:
-    """Numbers for reasons: the same reason has the same number."""
+    """Numbers for reasons: the same reason of one client has the same number."""
 
     def __init__(self):
         self.reasons = {}
 
-    def of(self, word, reason, row, client):
-        found = self.reasons.setdefault((word, reason), (len(self.reasons) + 1, []))
-        found[1].append(f"{client}, {row.title}")
-        return f"{word} {found[0]}"
+    def of(self, client, row, word, reason):
+        """The cell."""
+        if not reason:
+            return word
+        number, rows = self.reasons.setdefault((client, word, reason), (len(self.reasons) + 1, []))
+        rows.append(row.title)
+        return f"{word} {number}"
 
     def lines(self):
-        for (word, reason), (number, cells) in self.reasons.items():
-            where = cells[0] if len(cells) == 1 else f"{cells[0].split(',')[0]} and others, {len(cells)} cells" if len(
-                {cell.split(",")[0] for cell in cells}) > 1 else f"{cells[0].split(',')[0]}, {len(cells)} cells"
-            yield f"{number}. {where}: {word.strip('*')}: {_escaped(reason)}"
-
-
-def counts(lines):
-    words = re.findall(r"(?<=\| )(ok\*|ok\?|ok|n/a|missing|not run|both|\*\*FAIL\*\*)(?= )", "\n".join(lines[4:]))
-    return "Cells: " + ", ".join(f"{words.count(word)} {word}" for word in ("ok", "ok*", "ok?", "both", "**FAIL**", "missing", "n/a", "not run")) + "."
+        before = None
+        for (client, word, reason), (number, rows) in self.reasons.items():
+            if client != before:
+                yield from ([""] if before else []) + [f"**{client}**", ""]
+                before = client
+            where = rows[0] if len(rows) == 1 else f"{len(rows)} rows"
+            yield f"{number}. {word}, {where}: {_escaped(reason)}"
 
 
 def versions():
@@ -109,8 +128,14 @@ def versions():
 
 
 def commit():
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=environment.ROOT, capture_output=True, text=True)
-    return f"commit {done.stdout.strip()}"
+    """The binary that was tested, and the commit of the checkout that holds the tests."""
+    binary = subprocess.run([str(environment.tidegate()), "--version"], capture_output=True, text=True).stdout.strip()
+    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=environment.ROOT, capture_output=True, text=True).stdout.strip()
+    return f"{binary} (commit {head})"
+
+
+def _short(reason):
+    return reason if len(reason) <= 200 else f"{reason[:200]} ..."
 
 
 def _escaped(reason):

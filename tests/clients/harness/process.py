@@ -98,7 +98,12 @@ class Server:
         pathlib.Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
     def __enter__(self):
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            # What did not become ready in time would otherwise run on.
+            self.close()
+            raise
 
     def __exit__(self, kind, *_):
         if kind is not None:

@@ -1,6 +1,6 @@
 """Raw Kafka frames over a socket: enough to say what no client says, and to see the bytes that clients hide.
 
-Only old, non-flexible versions are spoken (ApiVersions 0, Produce 7 and 8, Fetch 4, Metadata 1): the broker serves them all.
+Only old, non-flexible versions are spoken (ApiVersions 0, Produce 7 and 8, Fetch 4, Metadata 1, AlterClientQuotas 0): the broker serves them all.
 Sources: the Kafka protocol guide; KIP-98 for the v2 record batch.
 """
 
@@ -9,7 +9,7 @@ import struct
 
 import crc32c
 
-PRODUCE, FETCH, METADATA, API_VERSIONS = 0, 1, 3, 18
+PRODUCE, FETCH, METADATA, API_VERSIONS, ALTER_CLIENT_QUOTAS = 0, 1, 3, 18, 49
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 HEADER = struct.Struct(">qiibIhiqqqhii")  # base offset ... record count: 61 bytes
 
@@ -173,6 +173,16 @@ def fetch(connection, topic, partition, offset, max_wait_ms=500, min_bytes=1, ma
     at += 26 + max(aborted, 0) * 16
     size = struct.unpack_from(">i", body, at)[0]
     return error, high_watermark, split(body[at + 4:at + 4 + max(size, 0)])
+
+
+def set_quota(connection, client_id, key, value):
+    """Gives a client id a quota; None takes it away."""
+    entity = struct.pack(">i", 1) + string("client-id") + string(client_id)
+    change = struct.pack(">i", 1) + string(key) + struct.pack(">d?", value or 0.0, value is None)
+    body = connection.call(ALTER_CLIENT_QUOTAS, 0, struct.pack(">i", 1) + entity + change + b"\0")
+    _, count, error = struct.unpack_from(">iih", body)
+    if (count, error) != (1, 0):
+        raise AssertionError(f"AlterClientQuotas answered {count} entries, error {error}: {body[10:]}")
 
 
 def split(data):

@@ -4,7 +4,7 @@ import collections
 import sys
 
 from adapters.base import Send
-from harness import kafka, wire
+from harness import wire
 from harness.report import same, until
 
 # `needs` are the capabilities without which a client has no such feature (adapters/absent.py); `plugins`: on Tidegate only;
@@ -107,12 +107,10 @@ class Cell:
         finally:
             reader.close()
 
-    def quota(self, quotas):
-        """Gives the client id of this cell these quotas and no others, with Kafka's own tool."""
-        change = ["--add-config", ",".join(f"{name}={value}" for name, value in quotas.items())] if quotas else [
-            "--delete-config", "producer_byte_rate"]
-        kafka.run_tool("kafka-configs", "--bootstrap-server", self.broker.bootstrap, "--alter", "--entity-type", "clients",
-                       "--entity-name", self.name, *change)
+    def quota(self, rate):
+        """Gives the client id of this cell so many bytes a second to produce, or with None no quota."""
+        with wire.Connection(self.broker.port) as raw:
+            wire.set_quota(raw, self.name, "producer_byte_rate", rate)
 
     def told(self, offsets, expected):
         if offsets is not None:

@@ -99,7 +99,7 @@ def static_fenced(t):
     one = t.member([t.topic], instance="twin")
     until(lambda: one.assignment() == {0}, "the first has the partition")
     two = t.member([t.topic], instance="twin")
-    until(lambda: one.error, "the first is told that it is fenced", 45)
+    until(lambda: one.error, "the first is told that it is fenced", 30)
     t.says(one.error, "fenc", "instance")
     one.closed = True
     until(lambda: two.assignment() == {0}, "the second has the partition")

@@ -8,7 +8,7 @@ from harness.report import same, until
 from .cell import feature
 
 
-@feature("create a topic, with partitions and configs", "create_topic")
+@feature("create a topic, with partitions and configs", "create_topic", "topic_configs")
 def create_topic(t):
     t.client.create_topic(topic=t.topic, partitions=3, configs={"retention.ms": "12345678"})
     t.described(t.topic, 3)

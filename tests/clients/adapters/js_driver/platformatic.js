@@ -6,7 +6,7 @@ const {
 } = require('@platformatic/kafka')
 const { assigned, crashed, pack, say, serve, unpack } = require('./lines')
 
-const base = { clientId: 'compat', bootstrapBrokers: [process.argv[2]], retries: 10, retryDelay: 200, metadataMaxAge: 2000 }
+const base = { clientId: 'compat', bootstrapBrokers: [process.argv[2]], retries: 100, retryDelay: 200, metadataMaxAge: 2000 }
 const admin = new Admin(base)
 const members = new Map()
 const producers = new Map()
@@ -26,7 +26,7 @@ const verbs = {
     return Object.fromEntries(topics.get(topic).partitions.map(({ leader, replicas, isr }, index) => [index, { leader, replicas, isr }]))
   },
 
-  create_partitions: ({ topic, total }) => admin.createPartitions({ topics: [{ name: topic, count: total, assignments: [] }] }),
+  create_partitions: ({ topic, total }) => admin.createPartitions({ topics: [{ name: topic, count: total }] }),
 
   describe_configs: ({ topic }) => configsOf(ConfigResourceTypes.TOPIC, topic),
 
@@ -117,7 +117,8 @@ const verbs = {
 
   async txn_open({ producer, transactionalId }) {
     // It asks for its producer id, and fences its predecessors, at the first transaction.
-    producers.set(producer, { opened: new Producer({ ...base, idempotent: true, transactionalId }) })
+    // Without a producer id of -1 it says that it has id 0, which is another's.
+    producers.set(producer, { opened: new Producer({ ...base, idempotent: true, transactionalId, producerId: -1n, producerEpoch: -1 }) })
   },
 
   async txn_begin({ producer }) {
@@ -139,9 +140,10 @@ const verbs = {
     const consumer = new Consumer({
       ...base, groupId: group, maxWaitTime: 100, isolationLevel: FetchIsolationLevels[isolation.toUpperCase()], ...groupOf(options),
     })
-    const tell = held => assigned(member, [].concat(...(held || []).map(({ partitions }) => partitions)))
-    consumer.on('consumer:group:join', ({ assignments }) => tell(assignments || consumer.assignments))
-    consumer.on('consumer:group:leave', () => tell([]))
+    const tell = () => assigned(member, [].concat(...(consumer.assignments || []).map(({ partitions }) => partitions)))
+    // In a KIP-848 group there is no event for a change; the heartbeat after it says which partitions are held.
+    for (const event of ['group:join', 'group:leave', 'group:rebalance', 'heartbeat:end']) consumer.on(`consumer:${event}`, tell)
+    consumer.on('error', error => crashed(member, error))
     const stream = await consumer.consume({ topics, autocommit: autoCommit ? 200 : false, ...(await modeOf(topics[0], start)) })
     const state = { consumer, stream, next: new Map() }
     members.set(member, state)
@@ -173,12 +175,13 @@ const verbs = {
   },
 }
 
-function groupOf({ protocol, session_ms: sessionTimeout, instance, remote_assignor: groupRemoteAssignor }) {
+function groupOf({ protocol, assignor, session_ms: sessionTimeout, instance, remote_assignor: groupRemoteAssignor }) {
   const named = instance ? { groupInstanceId: instance } : {}
   if (protocol === 'consumer') {
     return { groupProtocol: 'consumer', ...named, ...(groupRemoteAssignor ? { groupRemoteAssignor } : {}) }
   }
-  return { sessionTimeout, rebalanceTimeout: 10000, heartbeatInterval: 500, ...named }
+  const protocols = assignor === 'cooperative-sticky' ? { protocols: [{ name: assignor, version: 3 }] } : {}
+  return { sessionTimeout, rebalanceTimeout: sessionTimeout, heartbeatInterval: 500, ...protocols, ...named }
 }
 
 // The stream begins where the group is, or for a reader at offsets that were looked up.

@@ -14,6 +14,7 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
@@ -364,6 +365,7 @@ impl Member {
         while !self.leaving.load(Ordering::SeqCst) {
             match self.consumer.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => tell(&self.name, &message),
+                Some(Err(error)) if is_news(&error) => {}
                 Some(Err(error)) => crashed(&self.name, error),
                 None => {}
             }
@@ -467,6 +469,15 @@ fn offset_at<C: ConsumerContext>(
         .first()
         .and_then(|one| one.offset().to_raw())
         .unwrap_or(-1))
+}
+
+/// A broker that is away: librdkafka connects again by itself.
+fn is_news(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure};
+    matches!(
+        error.rdkafka_error_code(),
+        Some(AllBrokersDown | BrokerTransportFailure)
+    )
 }
 
 fn refused(answers: Vec<rdkafka::admin::TopicResult>) -> Result<Value, Failure> {

@@ -17,6 +17,8 @@ use crate::lines::{Asked, Failure, Heard, Send, crashed, heard};
 const WAIT_MS: i32 = 30_000;
 
 pub struct Rskafka {
+    bootstrap: String,
+    // With the library's own client id, by which a broker can know it.
     client: Client,
     readers: Mutex<HashMap<String, JoinHandle<()>>>,
 }
@@ -27,16 +29,14 @@ impl Rskafka {
             .build()
             .await?;
         Ok(Self {
+            bootstrap: bootstrap.to_owned(),
             client,
             readers: Mutex::default(),
         })
     }
 
     async fn partition(&self, topic: &str, partition: i32) -> Result<PartitionClient, Failure> {
-        Ok(self
-            .client
-            .partition_client(topic, partition, UnknownTopicHandling::Retry)
-            .await?)
+        partition_of(&self.client, topic, partition).await
     }
 
     async fn produce(&self, asked: Asked) -> Result<Value, Failure> {
@@ -47,19 +47,19 @@ impl Rskafka {
             "zstd" => Compression::Zstd,
             _ => Compression::NoCompression,
         };
-        let partition_of = |send: &Send| send.partition.unwrap_or_default();
+        let producer = ClientBuilder::new(vec![self.bootstrap.clone()])
+            .client_id(asked.client_id)
+            .build()
+            .await?;
+        let index_of = |send: &Send| send.partition.unwrap_or_default();
         let mut offsets = Vec::new();
         let most = if asked.one_by_one { 1 } else { usize::MAX };
         let runs = asked
             .sends
-            .chunk_by(|one, next| partition_of(one) == partition_of(next));
+            .chunk_by(|one, next| index_of(one) == index_of(next));
         for run in runs.flat_map(|run| run.chunks(most.min(run.len()))) {
-            let client = self
-                .partition(
-                    &asked.topic,
-                    run.first().map(partition_of).unwrap_or_default(),
-                )
-                .await?;
+            let index = run.first().map(index_of).unwrap_or_default();
+            let client = partition_of(&producer, &asked.topic, index).await?;
             offsets.extend(
                 client
                     .produce(run.iter().map(record).collect(), codec)
@@ -170,6 +170,16 @@ impl crate::Client for Rskafka {
     fn run(self: Arc<Self>, asked: Asked) -> BoxFuture<'static, Result<Value, Failure>> {
         async move { self.carry_out(asked).await }.boxed()
     }
+}
+
+async fn partition_of(
+    client: &Client,
+    topic: &str,
+    partition: i32,
+) -> Result<PartitionClient, Failure> {
+    Ok(client
+        .partition_client(topic, partition, UnknownTopicHandling::Retry)
+        .await?)
 }
 
 fn time(ms: i64) -> OffsetAt {
