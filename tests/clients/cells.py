@@ -22,7 +22,7 @@ from matrix.cell import APIS, Cell
 
 # Cells wait more than they work, so several run at once; a broker sees them as so many users.
 AT_ONCE = 4
-CELL_SECONDS = 150
+CELL_SECONDS = 240
 
 
 class Column:

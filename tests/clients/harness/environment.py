@@ -56,6 +56,7 @@ def node_modules():
     with lock(home):
         if not (home / "done").exists() or _lacking(home):
             print(f"installing the JavaScript clients into {home}", flush=True)
+            apt("npm", "npm")
             # Beside it, and moved there when it is whole: npm may end in the middle, or say that it is done when it is not.
             making = home.with_name(f"{home.name}-making")
             for old in (home, making):

@@ -192,9 +192,17 @@ func (m *saramaMember) run(joining context.Context) {
 		}
 	}()
 	for joining.Err() == nil {
-		if err := m.group.Consume(joining, m.topics, m); err != nil && !errors.Is(err, sarama.ErrClosedConsumerGroup) {
-			sayCrash(m.name, err)
+		err := m.group.Consume(joining, m.topics, m)
+		if err == nil || errors.Is(err, sarama.ErrClosedConsumerGroup) {
+			continue
+		}
+		if sayRefusal(m.name, err) {
 			return
+		}
+		// No broker to talk to: Sarama leaves it to its caller to call again.
+		select {
+		case <-joining.Done():
+		case <-time.After(200 * time.Millisecond):
 		}
 	}
 }
@@ -339,11 +347,13 @@ func isolation(asked request) sarama.IsolationLevel {
 }
 
 // Tells of an error that a broker answered. The others, of lost connections, are news: Sarama connects again by itself.
-func sayRefusal(name string, err error) {
+func sayRefusal(name string, err error) bool {
 	var code sarama.KError
-	if errors.As(err, &code) {
+	refused := errors.As(err, &code)
+	if refused {
 		sayCrash(name, err)
 	}
+	return refused
 }
 
 func sayMessage(name string, message *sarama.ConsumerMessage) {
