@@ -26,6 +26,10 @@ pub(super) const FAMILIES: [&str; 7] = [
     DEFAULT_COLUMN_FAMILY_NAME,
 ];
 
+/// Tables that were flushed and not yet compacted, at which writes are slowed down and at which they stop. They hold keys
+/// only, so many of them cost little, and a compaction that is busy with something larger holds nobody up.
+const FRESH_TABLES: (i32, i32) = (60, 120);
+
 /// Smaller values stay in the tree: a blob costs a separate read.
 const MIN_BLOB_BYTES: u64 = 512;
 
@@ -53,7 +57,8 @@ impl Default for RocksOptions {
             blob_file_bytes: 256 << 20,
             block_cache_bytes: 64 << 20,
             max_wal_bytes: 512 << 20,
-            background_jobs: 2,
+            // One flush and three compactions: a collection of garbage may take minutes, and must not hold up the others.
+            background_jobs: 4,
             max_open_files: 4096,
         }
     }
@@ -138,6 +143,8 @@ fn appended_in_order(cache: &Cache) -> Result<Options, StoreError> {
         .get_options_from_string("memtable_insert_with_hint_prefix_extractor=fixed:4")
         .map_err(store_error)?;
     options.set_block_based_table_factory(&table(cache));
+    options.set_level_zero_slowdown_writes_trigger(FRESH_TABLES.0);
+    options.set_level_zero_stop_writes_trigger(FRESH_TABLES.1);
     Ok(options)
 }
 
