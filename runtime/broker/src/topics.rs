@@ -214,12 +214,31 @@ impl Topic {
         }
         let mut partitions = known.as_ref().clone();
         partitions.resize(wanted.partitions.len(), None);
-        for (index, (slot, entry)) in partitions.iter_mut().zip(&wanted.partitions).enumerate() {
+        // With one sync for all of them; whichever is refused is tried alone below, and says why.
+        let entries: Vec<_> = (0..)
+            .zip(partitions.iter().zip(&wanted.partitions))
+            .filter(|(_, (slot, _))| slot.is_none())
+            .map(|(index, (_, entry))| self.entry(index, entry))
+            .collect();
+        if let Err(error) = env.log.ensure_partitions(&entries) {
+            let topic = self.settings.name();
+            tracing::warn!(topic, %error, "the partitions cannot be created together");
+        }
+        for (index, (slot, entry)) in (0..).zip(partitions.iter_mut().zip(&wanted.partitions)) {
             if slot.is_none() {
-                *slot = self.open(i32::try_from(index).unwrap_or(i32::MAX), entry, env);
+                *slot = self.open(index, entry, env);
             }
         }
         self.partitions.store(Arc::new(partitions));
+    }
+
+    fn entry(&self, index: i32, entry: &tidegate_metadata::Partition) -> PartitionEntry {
+        PartitionEntry {
+            id: entry.id,
+            topic_id: self.settings.id,
+            index,
+            log_start: 0,
+        }
     }
 
     fn open(
@@ -228,12 +247,7 @@ impl Topic {
         entry: &tidegate_metadata::Partition,
         env: &Arc<PartitionEnv>,
     ) -> Option<Arc<Partition>> {
-        let stored = PartitionEntry {
-            id: entry.id,
-            topic_id: self.settings.id,
-            index,
-            log_start: 0,
-        };
+        let stored = self.entry(index, entry);
         let leadership = Leadership {
             epoch: LeaderEpoch(entry.leader_epoch),
             replicas: entry.replicas.clone(),
@@ -261,12 +275,12 @@ impl Topic {
     }
 
     fn delete(&self, env: &Arc<PartitionEnv>) {
-        for partition in self.partitions() {
-            partition.resign();
-            if let Err(error) = env.log.delete_partition(partition.id) {
-                let topic = self.settings.name();
-                tracing::error!(topic, index = partition.index, %error, "cannot delete partition");
-            }
+        let partitions = self.partitions();
+        partitions.iter().for_each(|partition| partition.resign());
+        let ids: Vec<_> = partitions.iter().map(|partition| partition.id).collect();
+        if let Err(error) = env.log.delete_partitions(&ids) {
+            let topic = self.settings.name();
+            tracing::error!(topic, %error, "cannot delete the partitions");
         }
     }
 }

@@ -94,33 +94,35 @@ impl LogStore for MemoryLog {
             .collect())
     }
 
-    fn create_partition(&self, entry: &PartitionEntry) -> Result<(), StoreError> {
+    fn create_partitions(&self, entries: &[PartitionEntry]) -> Result<(), StoreError> {
         let mut partitions = self
             .partitions
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(existing) = partitions.get(&entry.id) {
-            return existing.entry.same_partition(entry);
+        for entry in entries {
+            if let Some(existing) = partitions.get(&entry.id) {
+                existing.entry.same_partition(entry)?;
+            }
         }
-        partitions.insert(
-            entry.id,
-            Partition {
+        for entry in entries {
+            partitions.entry(entry.id).or_insert_with(|| Partition {
                 entry: *entry,
                 batches: BTreeMap::new(),
                 notes: BTreeMap::new(),
                 aborted: BTreeMap::new(),
                 cleaned: 0,
                 producers: None,
-            },
-        );
+            });
+        }
         Ok(())
     }
 
-    fn delete_partition(&self, id: PartitionId) -> Result<(), StoreError> {
-        self.partitions
+    fn delete_partitions(&self, ids: &[PartitionId]) -> Result<(), StoreError> {
+        let mut partitions = self
+            .partitions
             .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&id);
+            .unwrap_or_else(PoisonError::into_inner);
+        partitions.retain(|id, _| !ids.contains(id));
         Ok(())
     }
 

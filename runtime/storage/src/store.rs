@@ -15,7 +15,7 @@ use crate::{
 /// - **Threads.** All methods may be called from any thread at once. Writes of one partition come
 ///   from one thread at a time (the writer); reads run beside them and see each [`write`] wholly
 ///   or not at all.
-/// - **Durability.** `create_partition`, `delete_partition`, `set_log_start` and `truncate` are on
+/// - **Durability.** `create_partitions`, `delete_partitions`, `set_log_start` and `truncate` are on
 ///   disk when they return. `write` is only after a later [`sync`] returned; a crash of the process
 ///   alone loses no write that returned, and a crash of the machine loses a suffix of the writes,
 ///   never one before another that stays. A store that opens with less than was synced a second
@@ -36,14 +36,25 @@ pub trait LogStore: Send + Sync + 'static {
     /// quarantines a partition its metadata does not know, and must see it to do so.
     fn partitions(&self) -> Result<Vec<PartitionEntry>, StoreError>;
 
-    /// Adds a partition, empty, its end at `entry.log_start`. Idempotent: a partition that exists
-    /// with the same topic and index stays as it is, log start included; another one under the
-    /// same id is [`StoreError::Invalid`].
-    fn create_partition(&self, entry: &PartitionEntry) -> Result<(), StoreError>;
+    /// Adds partitions, empty, their ends at `log_start`: all of them or none, with one sync.
+    /// Idempotent: a partition that exists with the same topic and index stays as it is, log start
+    /// included; another one under the same id is [`StoreError::Invalid`].
+    fn create_partitions(&self, entries: &[PartitionEntry]) -> Result<(), StoreError>;
 
-    /// Removes a partition and its log at once; the space comes back in the background. Removing
-    /// what is not there is no error, so that a delete can be repeated after a crash.
-    fn delete_partition(&self, id: PartitionId) -> Result<(), StoreError>;
+    /// Removes partitions and their logs at once, all of them or none, with one sync; the space
+    /// comes back in the background. Removing what is not there is no error, so that a delete can
+    /// be repeated after a crash.
+    fn delete_partitions(&self, ids: &[PartitionId]) -> Result<(), StoreError>;
+
+    /// [`create_partitions`](LogStore::create_partitions) for one.
+    fn create_partition(&self, entry: &PartitionEntry) -> Result<(), StoreError> {
+        self.create_partitions(std::slice::from_ref(entry))
+    }
+
+    /// [`delete_partitions`](LogStore::delete_partitions) for one.
+    fn delete_partition(&self, id: PartitionId) -> Result<(), StoreError> {
+        self.delete_partitions(&[id])
+    }
 
     /// Writes batches, rows, notes and aborted transactions of any partitions atomically: a crash leaves all of them or none.
     /// Not synced. Refused whole when a partition is unknown.

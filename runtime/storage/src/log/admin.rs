@@ -16,27 +16,52 @@ impl Log {
     /// Creates the partition unless it is there; durable. It takes no appends before
     /// [`Log::set_epoch`].
     pub fn ensure_partition(&self, entry: PartitionEntry) -> Result<(), StoreError> {
+        self.ensure_partitions(&[entry])
+    }
+
+    /// The same for many, all or none, with one sync: a topic may have thousands.
+    pub fn ensure_partitions(&self, entries: &[PartitionEntry]) -> Result<(), StoreError> {
         let _admin = lock(&self.shared.admin);
-        if let Some(present) = self.shared.partition(entry.id) {
-            return present.entry().same_partition(&entry);
+        let mut new = Vec::new();
+        for entry in entries {
+            match self.shared.partition(entry.id) {
+                Some(present) => present.entry().same_partition(entry)?,
+                None => new.push(*entry),
+            }
+        }
+        if new.is_empty() {
+            return Ok(());
         }
         self.shared.check_online()?;
-        self.guard(self.shared.store.create_partition(&entry))?;
-        let partition = Partition::load(self.shared.store.as_ref(), entry)?;
-        self.table().insert(entry.id, Arc::new(partition));
+        self.guard(self.shared.store.create_partitions(&new))?;
+        for entry in new {
+            let partition = Partition::load(self.shared.store.as_ref(), entry)?;
+            self.table().insert(entry.id, Arc::new(partition));
+        }
         Ok(())
     }
 
     /// Removes the partition and its records, durably; queued appends to it are refused.
     /// Removing what is not there is no error.
     pub fn delete_partition(&self, id: PartitionId) -> Result<(), StoreError> {
+        self.delete_partitions(&[id])
+    }
+
+    /// The same for many, all or none, with one sync, for which no append waits.
+    pub fn delete_partitions(&self, ids: &[PartitionId]) -> Result<(), StoreError> {
         let _admin = lock(&self.shared.admin);
         self.shared.check_online()?;
-        let _gate = lock(&self.shared.gate);
-        if let Some(partition) = self.table().remove(&id) {
-            lock(&partition.tail).clear();
+        {
+            // Whoever comes behind the writer finds it either done with the partition or refusing it.
+            let _gate = lock(&self.shared.gate);
+            let mut table = self.table();
+            for id in ids {
+                if let Some(partition) = table.remove(id) {
+                    lock(&partition.tail).clear();
+                }
+            }
         }
-        self.guard(self.shared.store.delete_partition(id))
+        self.guard(self.shared.store.delete_partitions(ids))
     }
 
     /// From its return on, appends to the partition carrying another epoch are refused

@@ -110,6 +110,22 @@ impl RocksLog {
         write_synced(&self.db, batch)
     }
 
+    /// One write for all of them, durable: an entry without its log would be empty, a log without its entry for ever out
+    /// of reach.
+    fn delete_logs(&self, gone: &BTreeMap<PartitionId, PartitionEntry>) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        for id in gone.keys() {
+            batch.delete_cf(family(&self.db, PARTITIONS)?, partition::encode_key(*id));
+            batch.delete(cleaned::key(*id));
+            batch.delete_cf(family(&self.db, PRODUCERS)?, producers::encode_key(*id));
+        }
+        for (first, last) in runs(gone.keys()) {
+            let from = batch::encode(first, 0);
+            self.delete_range(&mut batch, &from, &batch::behind(last))?;
+        }
+        write_synced(&self.db, batch)
+    }
+
     /// Adds the deletion of `[from, to)` of every column family of batches.
     fn delete_range(
         &self,
@@ -130,36 +146,54 @@ impl LogStore for RocksLog {
         Ok(self.table().values().copied().collect())
     }
 
-    fn create_partition(&self, entry: &PartitionEntry) -> Result<(), StoreError> {
-        if entry.index < 0 || entry.log_start < 0 {
+    fn create_partitions(&self, entries: &[PartitionEntry]) -> Result<(), StoreError> {
+        if let Some(entry) = entries.iter().find(|e| e.index < 0 || e.log_start < 0) {
             return Err(StoreError::Invalid(format!("partition entry: {entry:?}")));
         }
         let _changes = self.changes();
-        if let Ok(present) = self.entry(entry.id) {
-            return present.same_partition(entry);
+        let mut new = BTreeMap::new();
+        for entry in entries {
+            match self.entry(entry.id) {
+                Ok(present) => present.same_partition(entry)?,
+                Err(_) => {
+                    let first = new.entry(entry.id).or_insert(*entry);
+                    first.same_partition(entry)?;
+                }
+            }
         }
-        self.put_entry(entry)?;
-        self.table_mut().insert(entry.id, *entry);
+        if new.is_empty() {
+            return Ok(());
+        }
+        let mut batch = WriteBatch::default();
+        let family = family(&self.db, PARTITIONS)?;
+        for entry in new.values() {
+            batch.put_cf(
+                family,
+                partition::encode_key(entry.id),
+                partition::encode(entry),
+            );
+        }
+        write_synced(&self.db, batch)?;
+        self.table_mut().append(&mut new);
         Ok(())
     }
 
-    fn delete_partition(&self, id: PartitionId) -> Result<(), StoreError> {
+    fn delete_partitions(&self, ids: &[PartitionId]) -> Result<(), StoreError> {
         let _changes = self.changes();
-        // Held to the end: no write may slip in behind the deletion.
-        let mut table = self.table_mut();
-        if !table.contains_key(&id) {
+        // First of all: behind it no write comes, and the writer need not wait for the sync.
+        let mut gone: BTreeMap<_, _> = {
+            let mut table = self.table_mut();
+            let found = ids.iter().filter_map(|id| table.remove(id));
+            found.map(|entry| (entry.id, entry)).collect()
+        };
+        if gone.is_empty() {
             return Ok(());
         }
-        // One write: an entry without its log would be empty, a log without its entry for ever
-        // out of reach.
-        let mut batch = WriteBatch::default();
-        batch.delete_cf(family(&self.db, PARTITIONS)?, partition::encode_key(id));
-        batch.delete(cleaned::key(id));
-        batch.delete_cf(family(&self.db, PRODUCERS)?, producers::encode_key(id));
-        self.delete_range(&mut batch, &batch::encode(id, 0), &batch::behind(id))?;
-        write_synced(&self.db, batch)?;
-        table.remove(&id);
-        self.janitor.reclaim(id);
+        if let Err(error) = self.delete_logs(&gone) {
+            self.table_mut().append(&mut gone);
+            return Err(error);
+        }
+        gone.keys().for_each(|id| self.janitor.reclaim(*id));
         Ok(())
     }
 
@@ -392,13 +426,31 @@ impl LogStore for RocksLog {
         if self.cleaned(id)? > first.base_offset {
             batch.put(cleaned::key(id), cleaned::encode(first.base_offset));
         }
-        if self.producers(id)?.is_some_and(|known| known.below > to) {
+        // One that cannot be read may know of one too.
+        let knows_more = match self.producers(id) {
+            Err(StoreError::Corrupt(_)) => true,
+            known => known?.is_some_and(|known| known.below > to),
+        };
+        if knows_more {
             batch.delete_cf(family(&self.db, PRODUCERS)?, producers::encode_key(id));
         }
         write_synced(&self.db, batch)?;
         self.janitor.reclaim(id);
         Ok(())
     }
+}
+
+/// Runs of ids that follow each other, as the partitions of a topic do: one deletion for each, since every one is looked at by reads
+/// until it is compacted.
+fn runs<'a>(ascending: impl Iterator<Item = &'a PartitionId>) -> Vec<(PartitionId, PartitionId)> {
+    let mut runs: Vec<(PartitionId, PartitionId)> = Vec::new();
+    for id in ascending {
+        match runs.last_mut() {
+            Some((_, last)) if last.0.checked_add(1) == Some(id.0) => *last = *id,
+            _ => runs.push((*id, *id)),
+        }
+    }
+    runs
 }
 
 /// Two keys, a row and RocksDB's framing of both records.
@@ -471,6 +523,16 @@ mod tests {
     use tidegate_record::{BatchBuilder, Codec, LeaderEpoch, RecordParts};
 
     use super::*;
+
+    #[test]
+    fn ids_that_follow_each_other_are_one_run() {
+        let ids = [1, 2, 3, 7, 9, 10, u32::MAX].map(PartitionId);
+        let found: Vec<_> = runs(ids.iter())
+            .iter()
+            .map(|run| (run.0.0, run.1.0))
+            .collect();
+        assert_eq!(found, [(1, 3), (7, 7), (9, 10), (u32::MAX, u32::MAX)]);
+    }
 
     /// What a store held before there were notes and transactions: the same families but two.
     #[test]

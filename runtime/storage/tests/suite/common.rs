@@ -169,11 +169,11 @@ impl LogStore for Troubled {
     fn partitions(&self) -> Result<Vec<PartitionEntry>, StoreError> {
         self.inner.partitions()
     }
-    fn create_partition(&self, entry: &PartitionEntry) -> Result<(), StoreError> {
-        self.inner.create_partition(entry)
+    fn create_partitions(&self, entries: &[PartitionEntry]) -> Result<(), StoreError> {
+        self.inner.create_partitions(entries)
     }
-    fn delete_partition(&self, id: PartitionId) -> Result<(), StoreError> {
-        self.inner.delete_partition(id)
+    fn delete_partitions(&self, ids: &[PartitionId]) -> Result<(), StoreError> {
+        self.inner.delete_partitions(ids)
     }
     fn write(&self, writes: &[Placed<'_>]) -> Result<(), StoreError> {
         self.writes.fetch_add(1, Ordering::SeqCst);

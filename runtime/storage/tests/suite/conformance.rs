@@ -75,16 +75,30 @@ fn creating_is_idempotent(store: &dyn LogStore) {
         store.create_partition(&other),
         Err(StoreError::Invalid(_))
     ));
+    // One that is refused keeps the others out.
+    assert!(matches!(
+        store.create_partitions(&[entry(1), other, entry(2)]),
+        Err(StoreError::Invalid(_))
+    ));
+    assert_eq!(store.partitions().unwrap(), [first]);
+    store
+        .create_partitions(&[entry(1), first, entry(2), entry(1)])
+        .unwrap();
+    let ids: Vec<u32> = store.partitions().unwrap().iter().map(|e| e.id.0).collect();
+    assert_eq!(ids, [0, 1, 2]);
     assert_eq!(store.end(P0).unwrap(), 5);
 }
 
 fn deleting_is_idempotent_and_leaves_the_others(store: &dyn LogStore) {
-    for id in 0..3 {
+    for id in 0..5 {
         store.create_partition(&entry(id)).unwrap();
         write(store, id, &run(3)).unwrap();
     }
     store.delete_partition(P1).unwrap();
     store.delete_partition(P1).unwrap();
+    store
+        .delete_partitions(&[PartitionId(3), P1, PartitionId(4), PartitionId(77)])
+        .unwrap();
     assert!(matches!(
         store.rows(P1, 0, 1),
         Err(StoreError::UnknownPartition(P1))

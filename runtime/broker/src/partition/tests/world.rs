@@ -572,12 +572,12 @@ impl LogStore for GateStore {
         self.inner.partitions()
     }
 
-    fn create_partition(&self, entry: &PartitionEntry) -> Result<(), StoreError> {
-        self.inner.create_partition(entry)
+    fn create_partitions(&self, entries: &[PartitionEntry]) -> Result<(), StoreError> {
+        self.inner.create_partitions(entries)
     }
 
-    fn delete_partition(&self, id: PartitionId) -> Result<(), StoreError> {
-        self.inner.delete_partition(id)
+    fn delete_partitions(&self, ids: &[PartitionId]) -> Result<(), StoreError> {
+        self.inner.delete_partitions(ids)
     }
 
     fn sync(&self) -> Result<(), StoreError> {
