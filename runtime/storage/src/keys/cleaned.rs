@@ -19,6 +19,20 @@ pub(crate) fn key(id: PartitionId) -> Vec<u8> {
     [PREFIX.as_slice(), &id.0.to_be_bytes()].concat()
 }
 
+pub(crate) fn decode_key(found: &[u8]) -> Result<PartitionId, StoreError> {
+    let mut fields = Fields::new("key of a compacted offset", found);
+    let prefix: [u8; PREFIX.len()] = fields.take()?;
+    let id = u32::from_be_bytes(fields.take()?);
+    fields.end()?;
+    match prefix == *PREFIX {
+        true => Ok(PartitionId(id)),
+        false => Err(StoreError::Corrupt(format!(
+            "no key of ours: {}",
+            found.escape_ascii()
+        ))),
+    }
+}
+
 pub(crate) fn encode(offset: Offset) -> Vec<u8> {
     [[LAYOUT].as_slice(), &offset.to_be_bytes()].concat()
 }
@@ -43,6 +57,18 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn keys_round_trip(id: u32) {
+            prop_assert_eq!(decode_key(&key(PartitionId(id))).unwrap(), PartitionId(id));
+        }
+
+        #[test]
+        fn any_bytes_are_an_error_or_a_key(bytes in proptest::collection::vec(any::<u8>(), 0..12)) {
+            if let Ok(id) = decode_key(&bytes) {
+                prop_assert_eq!(key(id), bytes);
+            }
+        }
+
         #[test]
         fn round_trips(offset in 0..=i64::MAX) {
             prop_assert_eq!(decode(&encode(offset)).unwrap(), offset);

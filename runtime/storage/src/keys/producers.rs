@@ -19,6 +19,13 @@ pub(crate) fn encode_key(id: PartitionId) -> [u8; 4] {
     id.0.to_be_bytes()
 }
 
+pub(crate) fn decode_key(key: &[u8]) -> Result<PartitionId, StoreError> {
+    let mut fields = Fields::new("key of a producer snapshot", key);
+    let id = u32::from_be_bytes(fields.take()?);
+    fields.end()?;
+    Ok(PartitionId(id))
+}
+
 pub(crate) fn encode(snapshot: &ProducerSnapshot) -> Vec<u8> {
     let mut value = Vec::with_capacity(snapshot.state.len().saturating_add(9));
     value.push(LAYOUT);
@@ -49,6 +56,18 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn keys_round_trip(id: u32) {
+            prop_assert_eq!(decode_key(&encode_key(PartitionId(id))).unwrap(), PartitionId(id));
+        }
+
+        #[test]
+        fn any_bytes_are_an_error_or_a_key(bytes in proptest::collection::vec(any::<u8>(), 0..9)) {
+            if let Ok(id) = decode_key(&bytes) {
+                prop_assert_eq!(encode_key(id).to_vec(), bytes);
+            }
+        }
+
         #[test]
         fn round_trips(below in 0..=i64::MAX, state in proptest::collection::vec(any::<u8>(), 0..200)) {
             let snapshot = ProducerSnapshot { below, state: state.into() };

@@ -6,11 +6,17 @@ use super::{Log, lock};
 use crate::{ProducerSnapshot, ReadError, StoreError};
 
 impl Log {
-    /// The partition's last producer snapshot; `None` when there is none, or when it knows of more than the log holds.
-    /// Blocks on the disk.
+    /// The partition's last producer snapshot; `None` when there is none, when it knows of more than the log holds, or
+    /// when it is damaged: the rows tell the same, and a partition need not stay shut for it. Blocks on the disk.
     pub fn producers(&self, id: PartitionId) -> Result<Option<ProducerSnapshot>, ReadError> {
         let end = self.known(id)?.bounds().end;
-        let found = self.shared.store.producers(id)?;
+        let found = match self.shared.store.producers(id) {
+            Err(error @ StoreError::Corrupt(_)) => {
+                tracing::error!(?id, %error, "the producer snapshot is damaged and not used");
+                None
+            }
+            found => found?,
+        };
         Ok(found.filter(|snapshot| snapshot.below <= end))
     }
 

@@ -3,5 +3,6 @@
 mod common;
 mod compaction;
 mod conformance;
+mod damage;
 mod log;
 mod rocks;

@@ -1,0 +1,211 @@
+//! One bit of one file at a time: what a reader is refused for, `verify` names.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidegate_record::PartitionId;
+use tidegate_storage::{
+    AbortedTransaction, Log, LogOptions, LogStore, Placed, ProducerSnapshot, RocksLog,
+    RocksOptions, StoreError, StoreReader, Stored,
+};
+
+use super::common::{batch, batch_at, entry, placed};
+
+const P0: PartitionId = PartitionId(0);
+const IDS: [u32; 2] = [0, 1];
+/// Every byte would be right and slow.
+const FLIPS_PER_FILE: u64 = 24;
+
+/// All that a store says of its partitions.
+type Contents = Vec<(
+    Vec<Stored>,
+    Vec<Bytes>,
+    usize,
+    Option<ProducerSnapshot>,
+    i64,
+)>;
+
+#[test]
+fn verify_names_what_a_reader_is_refused_for() {
+    let pristine = tempfile::tempdir().unwrap();
+    fill(pristine.path());
+    let expected = everything(pristine.path()).unwrap();
+    assert_eq!(problems(pristine.path()), Vec::<String>::new());
+
+    let (mut refused, mut named) = (0, 0);
+    for file in files(pristine.path(), &["sst", "blob"]) {
+        let size = std::fs::metadata(&file).unwrap().len();
+        for flip in 0..FLIPS_PER_FILE.min(size) {
+            let dir = tempfile::tempdir().unwrap();
+            copy(pristine.path(), dir.path());
+            let at = flip * size / FLIPS_PER_FILE.min(size);
+            let name = file.file_name().unwrap();
+            damage(&dir.path().join(name), at);
+            let found = problems(dir.path());
+            let read = everything(dir.path());
+            let place = format!("byte {at} of {size} of {name:?}: {found:?}");
+            named += usize::from(!found.is_empty());
+            match read {
+                Ok(contents) => assert_eq!(contents, expected, "{place}"),
+                Err(error) => {
+                    refused += 1;
+                    assert!(!found.is_empty(), "{place}, but a reader gets {error}");
+                }
+            }
+        }
+    }
+    // Most bytes count: else nothing was tried.
+    assert!(refused > 50 && named >= refused, "{refused} {named}");
+}
+
+/// What cannot be read hides nothing behind it.
+#[test]
+fn verify_goes_on_behind_what_it_cannot_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = RocksLog::open(dir.path(), RocksOptions::default()).unwrap();
+    store.create_partition(&entry(0)).unwrap();
+    let large: Vec<_> = (0..40)
+        .map(|i| placed(batch_at(&[i], 2000), i, 0))
+        .collect();
+    super::common::write(&store, 0, &large).unwrap();
+    store.settle().unwrap();
+    drop(store);
+    let blob = files(dir.path(), &["blob"]).remove(0);
+    let size = std::fs::metadata(&blob).unwrap().len();
+    damage(&blob, size / 4);
+    damage(&blob, size * 3 / 4);
+    let reader = StoreReader::open(dir.path()).unwrap();
+    let mut offsets = Vec::new();
+    let done = reader.verify(&mut |problem| offsets.extend(problem.offset), &mut |_| ());
+    assert_eq!((offsets.len(), done.batches), (2, 38), "{offsets:?}");
+    assert!(offsets[0] < 20 && offsets[1] > 20, "{offsets:?}");
+}
+
+/// The rows tell what it told, so a partition does not stay shut for it.
+#[test]
+fn a_damaged_producer_snapshot_is_not_used() {
+    let pristine = tempfile::tempdir().unwrap();
+    fill(pristine.path());
+    let mut hit = 0;
+    for file in files(pristine.path(), &["sst"]) {
+        let dir = tempfile::tempdir().unwrap();
+        copy(pristine.path(), dir.path());
+        damage(&dir.path().join(file.file_name().unwrap()), 100);
+        let Ok(store) = RocksLog::open(dir.path(), RocksOptions::default()) else {
+            continue;
+        };
+        let store = Arc::new(store);
+        if !matches!(store.producers(P0), Err(StoreError::Corrupt(_))) {
+            continue;
+        }
+        hit += 1;
+        let log = Log::open(store, LogOptions::default()).unwrap();
+        assert_eq!(log.producers(P0).unwrap(), None);
+        assert_eq!(log.rows(P0, 0, 100).unwrap().len(), 31);
+        let state = Bytes::from_static(b"newer");
+        let newer = ProducerSnapshot { below: 31, state };
+        log.keep_producers(P0, &newer).unwrap();
+        assert_eq!(log.producers(P0).unwrap(), Some(newer));
+    }
+    assert_eq!(hit, 1);
+}
+
+fn fill(dir: &Path) {
+    let store = RocksLog::open(dir, RocksOptions::default()).unwrap();
+    let note = Bytes::from_static(b"what its writer noted");
+    for id in IDS {
+        store.create_partition(&entry(id)).unwrap();
+        for i in 0..30 {
+            // Every third one is large enough for a blob file.
+            let size = if i % 3 == 0 { 1500 } else { 10 };
+            let stored = placed(batch_at(&[i], size), i, 0);
+            let aborted = (i % 10 == 9).then_some(AbortedTransaction {
+                producer_id: 7,
+                first_offset: i - 3,
+                last_offset: i,
+                stable_offset: i - 3,
+            });
+            let write = Placed {
+                id: PartitionId(id),
+                row: stored.row,
+                bytes: &stored.batch,
+                note: (i % 2 == 0).then_some(&note),
+                aborted,
+            };
+            store.write(&[write]).unwrap();
+        }
+        let state = Bytes::from(vec![id as u8; 300]);
+        let snapshot = ProducerSnapshot { below: 20, state };
+        store.put_producers(PartitionId(id), &snapshot).unwrap();
+        let last = placed(batch(1), 30, 0);
+        super::common::write(&store, id, &[last]).unwrap();
+        store.compact(PartitionId(id), &[], 11).unwrap();
+    }
+    store.settle().unwrap();
+}
+
+/// What a broker reads of it, some of it only at a start.
+fn everything(dir: &Path) -> Result<Contents, StoreError> {
+    let store = RocksLog::open(dir, RocksOptions::default())?;
+    let mut contents = Vec::new();
+    for id in IDS.map(PartitionId) {
+        let rows = store.rows(id, 0, 100)?;
+        let batches = store.read(id, 0, i64::MAX, usize::MAX)?;
+        if let Some(what) = batches.iter().find_map(|stored| stored.check().err()) {
+            return Err(StoreError::Corrupt(what));
+        }
+        assert_eq!(rows.len(), batches.len());
+        store.last_row(id)?;
+        let mut notes = Vec::new();
+        for row in &rows {
+            notes.extend(store.note(id, row.base_offset)?.map(|note| note.1));
+        }
+        let aborted = store.aborted(id, 0, 100)?.len();
+        contents.push((
+            batches,
+            notes,
+            aborted,
+            store.producers(id)?,
+            store.cleaned(id)?,
+        ));
+    }
+    Ok(contents)
+}
+
+/// What `verify` says, or why the store cannot be opened to be verified.
+fn problems(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    match StoreReader::open(dir) {
+        Ok(reader) => drop(reader.verify(&mut |problem| found.push(problem.what), &mut |_| ())),
+        Err(error) => found.push(error.to_string()),
+    }
+    found
+}
+
+fn files(dir: &Path, extensions: &[&str]) -> Vec<PathBuf> {
+    let all = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|file| file.unwrap().path());
+    let mut files: Vec<_> = all
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|found| extensions.iter().any(|wanted| found == *wanted))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn copy(from: &Path, to: &Path) {
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
+fn damage(path: &Path, at: u64) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[at as usize] ^= 0x10;
+    std::fs::write(path, bytes).unwrap();
+}
