@@ -134,8 +134,12 @@ class Cell:
     def committed(self, topic, expected, group=None, timeout=30.0):
         """Waits until the coordinator has these offsets for the group."""
         group = group or self.group
-        until(lambda: self.admin.committed(group=group, topic=topic) == expected,
-              lambda: f"committed {expected}: {self.admin.committed(group=group, topic=topic)}", timeout)
+        seen = []
+
+        def there():
+            seen.append(self.admin.committed(group=group, topic=topic))
+            return seen[-1] == expected
+        self.eventually(there, lambda: f"committed {expected}: {seen[-1:]}", timeout)
 
     def shared(self, members, partitions, timeout=60.0):
         """Waits until the members have every partition among them, each some and none twice."""

@@ -196,7 +196,9 @@ func (m *franzMember) poll(polling context.Context) {
 	for polling.Err() == nil {
 		fetches := m.client.PollFetches(polling)
 		for _, failed := range fetches.Errors() {
-			if !errors.Is(failed.Err, context.Canceled) && !errors.Is(failed.Err, kgo.ErrClientClosed) {
+			// The others are of connections: the client goes on trying.
+			var code *kerr.Error
+			if errors.As(failed.Err, &code) {
 				sayCrash(m.name, failed.Err)
 				return
 			}

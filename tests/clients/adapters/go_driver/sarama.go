@@ -27,6 +27,8 @@ func settings() *sarama.Config {
 	config.Producer.Partitioner = newChooser
 	config.Producer.MaxMessageBytes = 10_000_000
 	config.Producer.RequiredAcks = sarama.WaitForAll
+	// A broker that has just started has no leaders for a while.
+	config.Producer.Retry.Max = 100
 	config.Consumer.Return.Errors = true
 	config.Consumer.MaxWaitTime = 100 * time.Millisecond
 	config.Consumer.Offsets.Initial = sarama.OffsetOldest

@@ -114,7 +114,7 @@ const verbs = {
       assigned(member, [...held].map(at => Number(at.split(' ')[1])))
     }
     const consumer = kafka.consumer({
-      kafkaJS: { groupId: group, logger: listening(member), fromBeginning: true, autoCommit, autoCommitInterval: 200, readUncommitted: isolation !== 'read_committed', ...groupOf(options) },
+      kafkaJS: { groupId: group, fromBeginning: true, autoCommit, autoCommitInterval: 200, readUncommitted: isolation !== 'read_committed', ...groupOf(options) },
       rebalance_cb: change,
       'fetch.wait.max.ms': 100,
       ...(options.protocol === 'consumer' ? { 'group.protocol': 'consumer' } : { 'session.timeout.ms': options.session_ms, 'heartbeat.interval.ms': 500 }),
@@ -144,14 +144,6 @@ const verbs = {
     for (const consumer of members.values()) await consumer.disconnect()
     await admin.disconnect()
   },
-}
-
-// A consumer that was fenced says so in its log, and nowhere else.
-function listening(member) {
-  const silent = () => {}
-  const logger = { info: silent, warn: silent, debug: silent, setLogLevel: silent, namespace: () => logger }
-  logger.error = message => /fenced/i.test(message) && crashed(member, message)
-  return logger
 }
 
 const NAMES = { gzip: 'GZIP', snappy: 'SNAPPY', lz4: 'LZ4', zstd: 'ZSTD' }

@@ -14,7 +14,8 @@ const TYPES = {
   lz4: CompressionTypes.LZ4,
   zstd: CompressionTypes.ZSTD,
 }
-const zstd = new Promise(resolve => ZstdCodec.run(found => resolve(new found.Simple())))
+// Streaming, since a frame need not say how much is in it, and Kafka's do not.
+const zstd = new Promise(resolve => ZstdCodec.run(found => resolve(new found.Streaming())))
 
 CompressionCodecs[CompressionTypes.Snappy] = SnappyCodec
 CompressionCodecs[CompressionTypes.LZ4] = () => ({
@@ -174,7 +175,10 @@ const verbs = {
     const state = { consumer, next: new Map() }
     members.set(member, state)
     const at = start && (await startOffset(topics[0], start))
+    let join
+    const joined = new Promise(resolve => { join = resolve })
     consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
+      join()
       assigned(member, [].concat(...topics.map(topic => payload.memberAssignment[topic] || [])))
     })
     consumer.on(consumer.events.CRASH, ({ payload }) => {
@@ -183,7 +187,8 @@ const verbs = {
     await consumer.connect()
     await consumer.subscribe({ topics, fromBeginning: true })
     await consumer.run({
-      autoCommit,
+      // A reader has its group to itself: what it commits is where it goes on when it joins again.
+      autoCommit: autoCommit || Boolean(start),
       // In a gap kafkajs commits only as it meets the marker, and only if this much time has passed by then.
       autoCommitInterval: 1,
       eachMessage: async ({ topic, partition, message }) => {
@@ -191,7 +196,9 @@ const verbs = {
         heard(member, { topic, partition, message })
       },
     })
-    if (at) consumer.seek({ topic: topics[0], partition: start[0], offset: at })
+    if (!at) return
+    await joined
+    consumer.seek({ topic: topics[0], partition: start[0], offset: at })
   },
 
   async seek({ member, topic, partition, offset }) {
