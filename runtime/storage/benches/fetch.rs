@@ -92,7 +92,7 @@ fn per_mib(start: Instant, bytes: usize) -> f64 {
     start.elapsed().as_secs_f64() * 1e6 / (bytes as f64 / f64::from(1 << 20))
 }
 
-fn filled(size: usize) -> Log {
+fn filled(size: usize) -> Arc<Log> {
     let store = Arc::new(MemoryLog::default());
     let log = Log::open(store as Arc<dyn LogStore>, LogOptions::default()).expect("an empty store");
     log.ensure_partition(PartitionEntry {

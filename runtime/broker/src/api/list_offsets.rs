@@ -73,6 +73,7 @@ async fn look_up(
         None => Err(ErrorCode::UnknownTopicOrPartition),
         Some(partition) => match check_epoch(&partition, wanted.current_leader_epoch) {
             Err(code) => Err(code),
+            Ok(()) if version < since(wanted.timestamp) => Err(ErrorCode::UnsupportedVersion),
             Ok(()) => find(&partition, wanted.timestamp, isolation).await,
         },
     };
@@ -88,6 +89,16 @@ async fn look_up(
                 false => response,
             }
         }
+    }
+}
+
+/// The first version that may ask so, as Kafka has it.
+fn since(timestamp: i64) -> i16 {
+    match timestamp {
+        MAX_TIMESTAMP => 7,
+        EARLIEST_LOCAL => 8,
+        LATEST_TIERED => 9,
+        _ => 0,
     }
 }
 
@@ -140,5 +151,16 @@ async fn find(
             }))
         }
         _ => Err(ErrorCode::UnsupportedVersion),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_offsets_came_with_versions() {
+        let asked = [-1, -2, -3, -4, -5, 0].map(since);
+        assert_eq!(asked, [0, 0, 7, 8, 9, 0]);
     }
 }

@@ -61,6 +61,9 @@ const STEP_SHARE: u64 = 4;
 /// Steps of one collection; rewritten files are the youngest, so that each step meets others.
 const MAX_STEPS: usize = 8;
 
+/// A first and a last key.
+type Span = (Vec<u8>, Vec<u8>);
+
 pub(super) struct Janitor {
     requests: Option<Sender<PartitionId>>,
     thread: Option<JoinHandle<()>>,
@@ -203,7 +206,7 @@ fn reclaim_left(db: &DB) -> Result<(), StoreError> {
 }
 
 /// The first and the last key of the table files that hold deletions; `None` when nothing waits to be given back.
-fn left(db: &DB) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+fn left(db: &DB) -> Result<Option<Span>, StoreError> {
     let files = db.live_files().map_err(store_error)?;
     let holding = files.into_iter().filter(|file| {
         file.num_deletions > 0 && DELETED_BY_RANGE.contains(&file.column_family_name.as_str())

@@ -318,6 +318,9 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// A key and its value.
+type Pair<'a> = (&'a [u8], &'a [u8]);
+
 /// The entries of one column family, of which some may be unreadable.
 struct Entries<'a> {
     iterator: DBRawIteratorWithThreadMode<'a, DB>,
@@ -327,7 +330,7 @@ struct Entries<'a> {
 }
 
 impl Entries<'_> {
-    fn item(&self) -> Result<Option<(&[u8], &[u8])>, StoreError> {
+    fn item(&self) -> Result<Option<Pair<'_>>, StoreError> {
         if self.ended {
             return Ok(None);
         }

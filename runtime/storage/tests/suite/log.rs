@@ -589,6 +589,7 @@ fn a_full_queue_hands_the_append_back() {
             aborts: None,
             done,
         })
+        .map_err(Box::new)
     };
     // One at the writer, then the queue fills; one too large for it is taken when it is alone.
     offer(10).unwrap();
@@ -604,7 +605,7 @@ fn a_full_queue_hands_the_append_back() {
     );
     store.release();
     assert_eq!(fates.iter().take(2).collect::<Vec<_>>(), [true, true]);
-    log.submit(back).unwrap();
+    log.submit(*back).unwrap();
     assert!(fates.recv().unwrap());
 }
 
