@@ -70,6 +70,7 @@ ABSENT = {
         "epoch_end": "its consumer asks for it by itself only (or the raw API)",
         "send_offsets": "it commits offsets in transactions for messages of its own consumer only",
         "transaction_timeout": "its producer has no transaction.timeout.ms",
+        "static_member consumer_static": "its consumer leaves the group when it is closed, also a static one: whether the same partitions come back is chance",
         "reasons": "it has its own sentence for each error code and drops the broker's",
         "describe_consumer_group": "its admin client has no ConsumerGroupDescribe (only the raw API)",
     },

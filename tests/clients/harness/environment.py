@@ -14,6 +14,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 CLIENTS = ROOT / "tests" / "clients"
 CACHE = pathlib.Path(os.environ.get("TIDEGATE_CACHE", pathlib.Path.home() / ".cache" / "tidegate"))
 COPY_JARS = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
+# A registry that is slower than this makes a client one that was not run.
+INSTALL_SECONDS = 1800
 # For a JVM that lives for seconds, or that waits more than it works.
 QUICK_JAVA = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", CACHE / "target"))
@@ -262,6 +264,9 @@ class lock:
 
 def _run(*command, **options):
     command = [str(part) for part in command]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, **options)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=INSTALL_SECONDS, **options)
+    except subprocess.TimeoutExpired as late:
+        raise RuntimeError(f"{' '.join(command)} took more than {INSTALL_SECONDS} s") from late
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} exited {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")

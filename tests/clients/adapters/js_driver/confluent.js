@@ -114,7 +114,8 @@ const verbs = {
       assigned(member, [...held].map(at => Number(at.split(' ')[1])))
     }
     const consumer = kafka.consumer({
-      kafkaJS: { groupId: group, fromBeginning: true, autoCommit, autoCommitInterval: 200, readUncommitted: isolation !== 'read_committed', ...groupOf(options) },
+      // A reader has its group to itself: what it commits is where it goes on when it joins again.
+      kafkaJS: { groupId: group, fromBeginning: true, autoCommit: autoCommit || Boolean(start), autoCommitInterval: 200, readUncommitted: isolation !== 'read_committed', ...groupOf(options) },
       rebalance_cb: change,
       'fetch.wait.max.ms': 100,
       ...(options.protocol === 'consumer' ? { 'group.protocol': 'consumer' } : { 'session.timeout.ms': options.session_ms, 'heartbeat.interval.ms': 500 }),
