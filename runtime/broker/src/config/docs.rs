@@ -3,7 +3,9 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use tidegate_metadata::config::{Check, ConfigType, LimitDef, broker_defs, limit_defs, topic_defs};
+use tidegate_metadata::config::{
+    Check, ConfigType, LimitDef, broker_defs, group_defs, limit_defs, topic_defs,
+};
 
 use super::own_keys;
 
@@ -127,6 +129,16 @@ fn page() -> String {
         row(&mut out, &name, LimitDef::KIND, "", limit.check, limit.doc);
         out.pop();
         let _ = writeln!(out, " the same, else `tidegate.plugins.{}` |", limit.name);
+    }
+    out.push_str(
+        "\n## Configs of consumer groups\n\nFor groups whose coordinator assigns (KIP-848): \
+         `kafka-configs --entity-type groups --entity-name GROUP --alter --add-config KEY=VALUE`. The default is what the broker \
+         key says, whose bounds hold here too.\n\n| config | type | default | | broker key |\n|---|---|---|---|---|\n",
+    );
+    for def in group_defs() {
+        row(&mut out, def.name, ConfigType::Int, "", def.check, def.doc);
+        out.pop();
+        let _ = writeln!(out, " `{}` |", def.broker_name);
     }
     out
 }
