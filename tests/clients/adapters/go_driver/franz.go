@@ -133,7 +133,11 @@ func (f *franz) consume(asked request, from *start) (member, error) {
 		options = append(options, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	}
 	if from != nil {
-		at := map[string]map[int32]kgo.Offset{asked.Topics[0]: {from.partition: offsetOf(from)}}
+		offset, err := f.offsetOf(asked.Topics[0], from)
+		if err != nil {
+			return nil, err
+		}
+		at := map[string]map[int32]kgo.Offset{asked.Topics[0]: {from.partition: offset}}
 		options = append(options, kgo.ConsumePartitions(at))
 	} else {
 		if asked.Protocol == "consumer" {
@@ -179,16 +183,19 @@ func balancer(asked request) kgo.GroupBalancer {
 	return kgo.RangeBalancer()
 }
 
-func offsetOf(from *start) kgo.Offset {
+func (f *franz) offsetOf(topic string, from *start) (kgo.Offset, error) {
 	switch from.where {
 	case "beginning":
-		return kgo.NewOffset().AtStart()
+		return kgo.NewOffset().AtStart(), nil
 	case "end":
-		return kgo.NewOffset().AtEnd()
+		// Asked for here, since what is sent from now on comes after it; AtEnd would ask some time later.
+		found, err := f.admin.ListEndOffsets(forever, topic)
+		answer := found[topic][from.partition]
+		return kgo.NewOffset().At(answer.Offset), told(err, answer.Err, "")
 	case "time":
-		return kgo.NewOffset().AfterMilli(from.number)
+		return kgo.NewOffset().AfterMilli(from.number), nil
 	}
-	return kgo.NewOffset().At(from.number)
+	return kgo.NewOffset().At(from.number), nil
 }
 
 func (m *franzMember) poll(polling context.Context) {
