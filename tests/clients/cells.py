@@ -73,6 +73,13 @@ class Column:
             return error
         return None
 
+    def end(self):
+        """Ends the client's own processes; how they take it is no feature."""
+        try:
+            self.client.close()
+        except Exception as error:
+            print(f"the client does not close: {said(error)}", flush=True)
+
     def tell(self, outcome, error=None):
         with self.guard:
             self.results.write(written(outcome) + "\n")
@@ -105,7 +112,10 @@ def main():
     with kind.start(options.client) as broker, open(options.results, "a") as results:
         column = Column(options.client, broker, report, results)
         try:
-            column.run(features)
+            try:
+                column.run(features)
+            finally:
+                column.end()
             with report.case("the broker still runs, and stops cleanly"):
                 code = broker.stop()
                 if code != broker.STOPPED:

@@ -85,11 +85,14 @@ class DrivenClient(BaseClient):
         return {p: self.list_offsets(topic=topic, partition=p, where="latest") for p in range(partitions)}
 
     def close(self):
+        """Ends the driver, in order if it can within seconds."""
         try:
-            self.ask("exit")
-        finally:
+            self.ask("exit", 10)
             self.process.stdin.close()
-            self.process.wait(30)
+            self.process.wait(5)
+        finally:
+            self.process.kill()
+            self.process.wait(5)
 
     def _member(self, group, topics, auto_commit, start, options):
         name = f"m{next(self.numbers)}"

@@ -68,6 +68,8 @@ async function serve(verbs) {
       error => say({ id, error: said(error) }),
     ).then(() => verb === 'exit' && setImmediate(() => process.exit(0)))
   }
+  // Whoever asked has ended; what a library still has open must not keep this process.
+  process.exit(0)
 }
 
 // Libraries put what the broker said into errors of errors.
