@@ -14,7 +14,8 @@ class Rdkafka(Suite):
     PORT = 9092
     EXPLAINED = [
         Why("*::test_base_producer_timeout", "wants a topic that is created on demand to take longer than 100 ms"),
-        Why("*nonempty_callback", "fails now and then, on Apache Kafka as often (2 of 16 runs there, 2 of 24 here): an operation of the client's own wakes it"),
+        Why("*nonempty_callback", "fails now and then, on Apache Kafka as often (2 of 16 runs there, 2 of 24 here): an operation of the client's own "
+            "wakes it"),
     ]
 
     def prepare(self):
