@@ -1,9 +1,9 @@
 """Bit flips and truncations over every kind of file of a stopped broker's stores: each is detected or harmless.
 
-Two stores: one that was stopped, where everything is in tables and blobs, and one that was killed a while after its last
-write, where it is in the write-ahead log. After each damage `tidegate store verify` looks, then a broker starts and everything
+Three stores: one that was stopped, where everything is in tables and blobs; one that was killed a while after its last write,
+where it is in the write-ahead log; and one that was stopped, started, written again and killed, which has both. After each damage `tidegate store verify` looks, then a broker starts and everything
 is read. Never: a record that is wrong or silently gone, a crash, a verify that says nothing of what a reader misses.
-TIDEGATE_DAMAGES damages of each store (40), chosen by TIDEGATE_SEED so that every kind of file has its turn.
+TIDEGATE_DAMAGES damages of each store (28), chosen by TIDEGATE_SEED so that every kind of file has its turn.
 """
 
 import os
@@ -22,7 +22,7 @@ from harness import environment, wire
 from harness.broker import Broker
 from harness.report import Report, same
 
-DAMAGES = int(os.environ.get("TIDEGATE_DAMAGES", "40"))
+DAMAGES = int(os.environ.get("TIDEGATE_DAMAGES", "28"))
 SEED = int(os.environ.get("TIDEGATE_SEED", "1"))
 PARTITIONS = 2
 TOPICS = {"small": 40, "large": 3000}  # bytes of a value: in the tree, and in blobs
@@ -34,7 +34,7 @@ SPARED = re.compile(r"^(LOCK|LOG.*)$")
 def main():
     report = Report("damage")
     rng = random.Random(SEED)
-    for name, end in (("stopped", Broker.stop), ("killed", killed)):
+    for name, end in (("stopped", stopped), ("killed", killed), ("restarted", restarted)):
         broker = Broker(f"damage-{name}")
         try:
             with report.case(f"a {name} broker's stores"):
@@ -52,24 +52,41 @@ def main():
 def filled(broker, end):
     """{(topic, partition): {offset: value}} of what was acknowledged."""
     broker.start()
-    expected = {}
-    producer = Producer({"bootstrap.servers": broker.bootstrap, "acks": "all", "enable.idempotence": True, "linger.ms": 5,
-                         "batch.num.messages": 20})
-    for topic, size in TOPICS.items():
+    for topic in TOPICS:
         create(broker.bootstrap, topic, PARTITIONS)
-        for number in range(RECORDS):
-            value = b"%d:" % number + random.Random(number).randbytes(size)
-            producer.produce(topic, value, partition=number % PARTITIONS, on_delivery=told(expected))
-    same(producer.flush(60), 0, "records not answered")
-    same(sum(map(len, expected.values())), RECORDS * len(TOPICS), "records acknowledged")
-    end(broker)
+    expected = {}
+    write(broker, expected, RECORDS)
+    end(broker, expected)
     return expected
 
 
-def killed(broker):
+def write(broker, expected, records):
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "acks": "all", "enable.idempotence": True, "linger.ms": 5,
+                         "batch.num.messages": 20, "log_level": 2})
+    before = sum(map(len, expected.values()))
+    for topic, size in TOPICS.items():
+        for number in range(records):
+            value = b"%d:" % number + random.Random(number).randbytes(size)
+            producer.produce(topic, value, partition=number % PARTITIONS, on_delivery=told(expected))
+    same(producer.flush(60), 0, "records not answered")
+    same(sum(map(len, expected.values())) - before, records * len(TOPICS), "records acknowledged")
+
+
+def stopped(broker, _):
+    broker.stop()
+
+
+def killed(broker, _):
     # The floor is at most a second old.
     time.sleep(2.5)
     broker.kill()
+
+
+def restarted(broker, expected):
+    broker.stop()
+    broker.start()
+    write(broker, expected, RECORDS // 4)
+    killed(broker, expected)
 
 
 def told(expected):
@@ -105,7 +122,7 @@ def one_store(report, name, broker, pristine, expected, rng):
 
 def damage(path, rng, turn):
     size = path.stat().st_size
-    if turn % 4 == 3:
+    if turn % 2:
         length = rng.choice([0, size // 2, size - 1, rng.randrange(size)])
         with open(path, "r+b") as file:
             file.truncate(length)

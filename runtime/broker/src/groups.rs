@@ -243,15 +243,7 @@ impl Groups {
     pub(crate) fn tick(&self) {
         let now = now_ms();
         for shard in self.shards.load().iter() {
-            let mut state = shard.lock();
-            if state
-                .coordinator
-                .next_deadline()
-                .is_some_and(|deadline| deadline <= now)
-            {
-                let effects = state.coordinator.tick(now);
-                shard.perform(&mut state, effects);
-            }
+            shard.tick(&mut shard.lock(), now);
         }
     }
 
@@ -491,6 +483,8 @@ impl Shard {
         let (reply, answer) = oneshot::channel();
         {
             let mut state = self.lock();
+            // A request finds done what time has made due, however late the clock of all groups comes around.
+            self.tick(&mut state, now_ms());
             if !still(&state) {
                 return Ok(None);
             }
@@ -510,6 +504,14 @@ impl Shard {
             .map_err(|_| GroupError::CoordinatorNotAvailable);
         forget.token = None;
         answer.map(Some)
+    }
+
+    fn tick(self: &Arc<Self>, state: &mut ShardState, now: i64) {
+        let deadline = state.coordinator.next_deadline();
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            let effects = state.coordinator.tick(now);
+            self.perform(state, effects);
+        }
     }
 
     fn perform(self: &Arc<Self>, state: &mut ShardState, effects: Vec<Effect>) {

@@ -324,7 +324,7 @@ fn requests_are_checked_before_anything_happens() {
     );
     assert_eq!(
         refused(ConsumerHeartbeat {
-            owned: None,
+            owned: Some(partitions("t", 0..1)),
             ..good.clone()
         }),
         42
@@ -381,6 +381,18 @@ fn requests_are_checked_before_anything_happens() {
         code(host.beat(beating("g", &beaten.member_id, beaten.epoch, None))),
         0
     );
+}
+
+#[test]
+fn a_member_that_does_not_say_what_it_owns_joins_with_nothing() {
+    let mut host = Host::new();
+    host.set_topics(&[("t", 2)]);
+    let silent = ConsumerHeartbeat {
+        owned: None,
+        ..joining("g", "a", &["t"])
+    };
+    let joined = host.beat(silent).unwrap();
+    assert_eq!(joined.assignment, Some(partitions("t", 0..2)));
 }
 
 #[test]

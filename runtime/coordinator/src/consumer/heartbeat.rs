@@ -61,7 +61,9 @@ pub(crate) fn check_fields(
         JOINS if beat.rebalance_timeout_ms == AS_BEFORE => {
             return invalid("RebalanceTimeoutMs must be given when joining.");
         }
-        JOINS if beat.owned.as_ref().is_none_or(|owned| !owned.is_empty()) => {
+        // Null says as well that nothing is owned. Kafka wants an empty list, but librdkafka 2.12 that leaves and joins at
+        // once sends null, which against Kafka's slower answers does not come to pass, and takes a refusal for fatal.
+        JOINS if beat.owned.as_ref().is_some_and(|owned| !owned.is_empty()) => {
             return invalid("TopicPartitions must be empty when joining.");
         }
         JOINS if beat.subscribed_names.is_none() && beat.subscribed_regex.is_none() => {
@@ -117,10 +119,13 @@ impl Group {
 
     fn beat(
         &mut self,
-        beat: ConsumerHeartbeat,
+        mut beat: ConsumerHeartbeat,
         unique: &str,
         cx: &mut Context<'_>,
     ) -> Result<(Beaten, Vec<LogRecord>), BeatRefusal> {
+        if beat.epoch == JOINS {
+            beat.owned.get_or_insert_default();
+        }
         let id = match beat.member_id.is_empty() {
             true => unique.to_owned(),
             false => beat.member_id.clone(),

@@ -61,6 +61,7 @@ impl RocksCommandLog {
         let dir = dir.as_ref();
         let (lock, floor) = FloorFile::lock_to_read(dir)?;
         open::check_there(dir)?;
+        floor::check_manifest(dir, floor)?;
         let db = open::open_to_read(dir)?;
         check_format_only(&db)?;
         floor::check(dir, floor, db.latest_sequence_number())?;

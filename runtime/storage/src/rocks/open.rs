@@ -19,6 +19,8 @@ pub(super) fn open(
     let (mut file, floor) = FloorFile::lock(dir)?;
     if floor.is_some() {
         check_there(dir)?;
+        floor::check_manifest(dir, floor)?;
+        check_families(dir, database, &families)?;
         // RocksDB throws away what it does not recover, and with it what somebody might still save. So a store whose log
         // has to be replayed is looked at without touching it first.
         if has_log(dir) {
@@ -31,7 +33,7 @@ pub(super) fn open(
     if floor.is_none() {
         file.begin(dir, db.latest_sequence_number())?;
     }
-    Ok((db, Floor::start(file)?))
+    Ok((db, Floor::start(dir, file)?))
 }
 
 /// Opens the database in `dir` as it is, with the column families that it has. Nothing in the directory changes.
@@ -45,12 +47,32 @@ pub(super) fn open_to_read(dir: &Path) -> Result<DB, StoreError> {
 
 /// Without `CURRENT` RocksDB would take the directory for an empty one, and clear it.
 pub(super) fn check_there(dir: &Path) -> Result<(), StoreError> {
-    match dir.join("CURRENT").exists() {
+    match dir.join(floor::CURRENT).exists() {
         true => Ok(()),
         false => Err(StoreError::Corrupt(format!(
             "{}: the file CURRENT is missing; restore the directory from a backup",
             dir.display()
         ))),
+    }
+}
+
+/// That nothing would be created anew which the store had: a store with a floor has every family that we know of.
+fn check_families(
+    dir: &Path,
+    database: &Options,
+    wanted: &[ColumnFamilyDescriptor],
+) -> Result<(), StoreError> {
+    let found = DB::list_cf(database, dir).map_err(store_error)?;
+    match wanted
+        .iter()
+        .find(|family| !found.iter().any(|name| name == family.name()))
+    {
+        Some(family) => Err(StoreError::Corrupt(format!(
+            "{}: column family {} is missing; restore the directory from a backup",
+            dir.display(),
+            family.name()
+        ))),
+        None => Ok(()),
     }
 }
 

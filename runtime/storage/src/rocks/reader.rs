@@ -7,7 +7,7 @@ use rocksdb::{DB, ReadOptions};
 use tidegate_record::{Offset, PartitionId};
 
 use super::cursor::Cursor;
-use super::floor::{self, FloorFile};
+use super::floor::{self, FloorFile, Known};
 use super::open::{check_there, open_to_read};
 use super::options::PRODUCERS;
 use super::{check_format_only, family, read_table, store_error};
@@ -19,7 +19,7 @@ use crate::{IndexRow, PartitionEntry, ProducerSnapshot, StoreError, Stored};
 pub struct StoreReader {
     pub(super) db: DB,
     dir: PathBuf,
-    floor: Option<u64>,
+    floor: Option<Known>,
     /// Keeps brokers away. A store from before there were floors has nothing that could be locked.
     _lock: Option<File>,
 }
@@ -48,6 +48,7 @@ impl StoreReader {
 
     /// [`StoreError::Lost`] when less is there than was synced: a broker would refuse to start.
     pub fn check_floor(&self) -> Result<(), StoreError> {
+        floor::check_manifest(&self.dir, self.floor)?;
         floor::check(&self.dir, self.floor, self.db.latest_sequence_number())
     }
 
