@@ -17,8 +17,7 @@ EXPLAINED = {
     "platformatic": {
         "log_append_time": LOG_APPEND,
         "static_fenced": "told that it is fenced, a member joins again under the same name, and fences the other",
-        "migration": "its classic member takes the coordinator's answer to an OffsetFetch in the moment of the move for a failure "
-                     "of its stream",
+        "migration": "its classic member asks for offsets with its member id and epoch -1, which a group that has moved refuses",
     },
     "rskafka": {
         "log_append_time": LOG_APPEND,
