@@ -6,14 +6,15 @@ import pathlib
 
 from suite import CACHE, FAILED, bounded, built, cargo_outcomes, ended
 
+# A toolchain file of the crate's authors names what need not be installed.
+TOOLCHAIN = {"RUSTUP_TOOLCHAIN": os.environ.get("RUSTUP_TOOLCHAIN", "stable")}
+
 
 def test_binaries(home, *arguments):
     """{target: path of its test binary}"""
     target = CACHE / "cargo-target"
     said = built(["cargo", "test", "--no-run", "--message-format", "json", *arguments], cwd=home,
-                 # A toolchain file of the crate's authors names what need not be installed.
-                 env={"CARGO_TARGET_DIR": str(target), "RUSTUP_TOOLCHAIN": os.environ.get("RUSTUP_TOOLCHAIN", "stable")},
-                 limit_seconds=3600)
+                 env={"CARGO_TARGET_DIR": str(target), **TOOLCHAIN}, limit_seconds=3600)
     found = {}
     for line in said.splitlines():
         message = json.loads(line) if line.startswith("{") else {}

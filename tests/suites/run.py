@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 
-from suite import CACHE, FAILED, NotRun, PASSED, SKIPPED
+from suite import CACHE, FAILED, NotRun, PASSED, SKIPPED, move
 
 from harness import environment
 
@@ -73,6 +73,8 @@ def run(suite, name):
     log.unlink(missing_ok=True)
     started = time.monotonic()
     broker = BROKERS[name](f"suite-{name}", suite.CONFIGS)
+    if suite.PORT:
+        move(broker, suite.PORT)
     ready = False
     try:
         broker.start()

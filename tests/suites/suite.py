@@ -11,6 +11,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import venv
@@ -45,6 +46,8 @@ class Suite:
     VERSION = ""
     # What the suite's own set-up gives a broker, as Kafka spells it.
     CONFIGS = {}
+    # Where the suite looks for its broker whatever it is told.
+    PORT = None
     LIMIT_SECONDS = 1200
     # Why tests fail that need not pass here. A failure on Apache Kafka too explains itself.
     EXPLAINED = []
@@ -60,6 +63,18 @@ class Suite:
 
     def why(self, test):
         return next((known.reason for known in self.EXPLAINED if fnmatch.fnmatchcase(test, known.pattern)), None)
+
+
+def move(broker, port):
+    """Lets a broker that was not started yet listen on `port`, unless somebody else does."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return
+    drawn, broker.port = broker.port, port
+    broker.configs = {key: str(value).replace(f":{drawn}", f":{port}") for key, value in broker.configs.items()}
 
 
 def bounded(command, log, limit_seconds, cwd=None, env=None):

@@ -7,7 +7,7 @@ const pack = buffer => (buffer === null || buffer === undefined ? null : Buffer.
 const unpack = text => (text === null ? null : Buffer.from(text, 'base64'))
 
 const assigned = (member, partitions) => say({ event: 'assigned', member, partitions })
-const crashed = (member, error) => say({ event: 'crash', member, error: String((error && error.message) || error) })
+const crashed = (member, error) => say({ event: 'crash', member, error: error instanceof Error ? said(error) : String(error) })
 
 // A record as kafkajs gives it, and those that took its shape.
 function heard(member, { topic, partition, message }) {
