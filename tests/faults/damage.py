@@ -3,7 +3,7 @@
 Three stores: one that was stopped, where everything is in tables and blobs; one that was killed a while after its last write,
 where it is in the write-ahead log; and one that was stopped, started, written again and killed, which has both. After each damage `tidegate store verify` looks, then a broker starts and everything
 is read. Never: a record that is wrong or silently gone, a crash, a verify that says nothing of what a reader misses.
-TIDEGATE_DAMAGES damages of each store (28), chosen by TIDEGATE_SEED so that every kind of file has its turn.
+TIDEGATE_DAMAGES damages of each store (14), chosen by TIDEGATE_SEED so that every kind of file has its turn.
 """
 
 import os
@@ -22,7 +22,7 @@ from harness import environment, wire
 from harness.broker import Broker
 from harness.report import Report, same
 
-DAMAGES = int(os.environ.get("TIDEGATE_DAMAGES", "28"))
+DAMAGES = int(os.environ.get("TIDEGATE_DAMAGES", "14"))
 SEED = int(os.environ.get("TIDEGATE_SEED", "1"))
 PARTITIONS = 2
 TOPICS = {"small": 40, "large": 3000}  # bytes of a value: in the tree, and in blobs

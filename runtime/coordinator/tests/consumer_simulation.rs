@@ -244,7 +244,7 @@ impl World {
             }
             // A refused append leaves the log behind what is in memory, until everything is written again. A process that
             // ends in between is not simulated: what a later append says of other members may then stand beside what the
-            // refused one was to take away (ARCHITECTURE.md, "What is left").
+            // refused one was to take away (ARCHITECTURE.md, "Known to be wrong").
             Step::Crash if self.lost => {}
             Step::Crash => {
                 self.host.in_flight.clear();
