@@ -12,7 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from harness import environment
 from harness.broker import Broker
-from harness.kafka import run_tool
+from harness.kafka import Tool
 from harness.report import Report, same
 
 DRIVER = pathlib.Path(__file__).resolve().parent / "adapters" / "Quotas.java"
@@ -45,7 +45,8 @@ def run(report, broker):
             "any-user": "3", "bad-key": "InvalidRequestException", "bad-entity": "InvalidRequestException", "left": "0",
         })
     with report.case("kafka-configs sets and describes quotas and dynamic configs"):
-        kafka_configs(broker)
+        with Tool("kafka-configs") as configs:
+            kafka_configs(broker, lambda *what: configs.run("--bootstrap-server", broker.bootstrap, *what))
     broker.cli("topic", "create", "quotas", "--partitions", 1)
     with report.case("a Java producer is held to its rate, and told for how long"):
         set_quota(broker, "java-slow", f"producer_byte_rate={RATE}")
@@ -104,10 +105,7 @@ def bounded(told, request=64 * 1024):
         raise AssertionError(f"never told to wait: {told}")
 
 
-def kafka_configs(broker):
-    def tool(*arguments):
-        return run_tool("kafka-configs", "--bootstrap-server", broker.bootstrap, *arguments)
-
+def kafka_configs(broker, tool):
     user = ("--entity-type", "users", "--entity-name", "bob")
     tool("--alter", *user, "--add-config", "producer_byte_rate=1024,consumer_byte_rate=2048")
     tool("--alter", "--entity-type", "clients", "--entity-default", "--add-config", "request_percentage=200")

@@ -5,6 +5,7 @@
 """
 
 import base64
+import pathlib
 import re
 import subprocess
 import uuid
@@ -97,6 +98,33 @@ def run_tool(name, *arguments, given=None, timeout=120):
     if done.returncode != 0:
         raise RuntimeError(f"{name} {' '.join(map(str, arguments))} exited {done.returncode}: {done.stdout}{done.stderr}")
     return done.stdout
+
+
+class Tool:
+    """One tool in one process, for who runs it many times; what it is given and answers is that of `run_tool`."""
+
+    def __init__(self, name):
+        self.name = name
+        program = pathlib.Path(__file__).with_name("Tools.java")
+        command = [*environment.java(program, f"kafka-{VERSION}"), TOOLS[name]]
+        command.insert(1, "-Dorg.slf4j.simpleLogger.defaultLogLevel=error")
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def run(self, *arguments):
+        print(*arguments, sep="\t", file=self.process.stdin, flush=True)
+        code, _, said = self.process.stdout.readline().partition(" ")
+        text = base64.b64decode(said).decode()
+        if code != "0":
+            raise RuntimeError(f"{self.name} {' '.join(map(str, arguments))} exited {code}: {text}")
+        return text
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.kill()
+        self.process.wait(30)
 
 
 def java(main, *arguments, heap="256m", log="error", properties=None, options=()):
