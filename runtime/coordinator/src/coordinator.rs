@@ -743,10 +743,8 @@ impl Coordinator {
             }
             group.expire(&mut cx);
         }
-        let deadline = group.deadline_ms();
-        // While appends are on their way it must be there to be told if one is lost: what that was to take out of the log is
-        // known to nobody else.
-        if group.is_vacant() && group.is_settled(&self.out) {
+        let (deadline, vacant) = (group.deadline_ms(), group.is_vacant());
+        if vacant {
             self.forget_group(name);
         } else if self.timer_of.get(name).copied() != deadline {
             self.set_timer(name, deadline);

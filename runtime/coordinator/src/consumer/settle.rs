@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::consumer::LogRecord;
 use crate::error::GroupError;
 use crate::group::{Group, Phase};
-use crate::outbox::{Context, Outbox, Pending};
+use crate::outbox::{Context, Pending};
 use crate::request::{AppendId, Reply, Token};
 
 /// How far a group's log can be trusted.
@@ -111,11 +111,6 @@ impl Group {
     /// Tombstones that were lost, to go with a classic group's next record.
     pub(crate) fn doomed(&self) -> impl Iterator<Item = LogRecord> {
         self.log.doomed.iter().map(|key| (key.clone(), None))
-    }
-
-    /// Whether the outcomes of all appends of this group as a consumer group are known.
-    pub(crate) fn is_settled(&self, out: &Outbox) -> bool {
-        self.log.newest.is_none_or(|id| !out.is_pending(id))
     }
 
     pub(crate) fn has_doomed(&self) -> bool {
