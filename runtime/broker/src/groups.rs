@@ -3,6 +3,9 @@
 //! A coordinator says what to append and whom to answer; this module does it. Everything of one coordinator happens
 //! under its lock, so its records reach the partition in the order in which it decided them. Their outcomes are told in
 //! that order too, by one task for each coordinator, and transaction markers take the same way.
+//!
+//! Its records stand in a lane: where the log refuses one, it refuses those behind it, until the coordinator has heard of
+//! it and a new lane begins. So the log always holds what the coordinator was at some time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +19,7 @@ use tidegate_coordinator::{
 };
 use tidegate_metadata::Command;
 use tidegate_record::{BatchBuilder, Codec, NO_SEQUENCE, Producer, RecordParts};
+use tidegate_storage::Lane;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 
 use crate::broker::Broker;
@@ -62,6 +66,8 @@ struct Shard {
 struct ShardState {
     coordinator: Coordinator,
     waiting: HashMap<Token, oneshot::Sender<Reply>>,
+    /// Where appends stand, but for those of transactions, which are refused for reasons of the producer's.
+    lane: Lane,
     /// How many transaction markers were handed to the partition.
     markers: u64,
     /// What the coordinator's timeouts of single groups were made from.
@@ -70,7 +76,11 @@ struct ShardState {
 
 /// Something handed to the partition, and whom to tell.
 enum UnderWay {
-    Append(AppendId, oneshot::Receiver<ProduceOutcome>),
+    Append {
+        id: AppendId,
+        in_lane: bool,
+        outcome: oneshot::Receiver<ProduceOutcome>,
+    },
     Marker {
         marker: Marker,
         outcome: oneshot::Receiver<ProduceOutcome>,
@@ -394,6 +404,7 @@ impl Shard {
         let state = ShardState {
             coordinator,
             waiting: HashMap::new(),
+            lane: Lane::default(),
             markers: 0,
             group_configs: GroupConfigs::default(),
         };
@@ -414,10 +425,18 @@ impl Shard {
     async fn follow(shard: Weak<Shard>, mut arrivals: mpsc::UnboundedReceiver<UnderWay>) {
         while let Some(under_way) = arrivals.recv().await {
             match under_way {
-                UnderWay::Append(id, outcome) => {
+                UnderWay::Append {
+                    id,
+                    in_lane,
+                    outcome,
+                } => {
                     let ok = matches!(outcome.await, Ok(Ok(_)));
                     let Some(shard) = shard.upgrade() else { return };
                     let mut state = shard.lock();
+                    if !ok && in_lane && state.coordinator.is_pending(id) {
+                        // What stands behind it there is refused too, and told so with it.
+                        state.lane = Lane::default();
+                    }
                     let effects = state.coordinator.appended(id, ok, now_ms());
                     shard.perform(&mut state, effects);
                 }
@@ -523,7 +542,9 @@ impl Shard {
                         drop(waiting.send(reply));
                     }
                 }
-                Effect::Append { id, records } => self.append(id, None, &records),
+                Effect::Append { id, records } => {
+                    self.append(id, None, Some(state.lane.clone()), &records);
+                }
                 Effect::AppendInTransaction {
                     id,
                     producer_id,
@@ -535,7 +556,7 @@ impl Shard {
                         epoch: producer_epoch,
                         base_sequence: NO_SEQUENCE,
                     };
-                    self.append(id, Some(producer), &records);
+                    self.append(id, Some(producer), None, &records);
                 }
             }
         }
@@ -543,8 +564,15 @@ impl Shard {
 
     /// Hands records to the partition now, as part of a producer's transaction if one is given; the coordinator is told
     /// the outcome when it is known.
-    fn append(&self, id: AppendId, producer: Option<Producer>, records: &[(Bytes, Option<Bytes>)]) {
+    fn append(
+        &self,
+        id: AppendId,
+        producer: Option<Producer>,
+        lane: Option<Lane>,
+        records: &[(Bytes, Option<Bytes>)],
+    ) {
         let now = now_ms();
+        let in_lane = lane.is_some();
         let mut builder = BatchBuilder::new(Codec::None);
         if let Some(producer) = producer {
             (builder.producer, builder.transactional) = (producer, true);
@@ -561,15 +589,22 @@ impl Shard {
             }
         }
         let outcome = match builder.build() {
-            Ok(batch) => self.partition.append_internal(batch),
+            Ok(batch) => self.partition.append_internal(batch, lane),
             Err(error) => {
                 tracing::error!(%error, "group records cannot be built");
+                if let Some(lane) = lane {
+                    lane.break_off();
+                }
                 let (closed, outcome) = oneshot::channel();
                 drop(closed);
                 outcome
             }
         };
-        self.hand_over(UnderWay::Append(id, outcome));
+        self.hand_over(UnderWay::Append {
+            id,
+            in_lane,
+            outcome,
+        });
     }
 
     fn lock(&self) -> MutexGuard<'_, ShardState> {

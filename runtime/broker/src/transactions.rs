@@ -478,7 +478,7 @@ impl Shard {
             ..RecordParts::default()
         };
         let outcome = match builder.push(parts).and_then(|_| builder.build()) {
-            Ok(batch) => Some(self.partition.append_internal(batch)),
+            Ok(batch) => Some(self.partition.append_internal(batch, None)),
             Err(error) => {
                 tracing::error!(%error, "a transaction record cannot be built");
                 None

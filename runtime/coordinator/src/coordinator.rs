@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::consumer::{BeatRefusal, ConsumerHeartbeat, Topics, check_fields, not_stored};
+use crate::consumer::{BeatRefusal, ConsumerHeartbeat, Topics, check_fields};
 use crate::error::GroupError;
 use crate::group::{Group, Phase};
 use crate::join::refuse_join;
@@ -15,6 +15,7 @@ use crate::request::{
     AppendId, ConsumerTimeouts, Effect, GroupOptions, JoinRequest, LeavingMember,
     OffsetAndMetadata, Reply, Request, SyncRequest, Token,
 };
+use crate::settle::not_stored;
 
 /// The groups of one `__consumer_offsets` partition.
 ///
@@ -180,15 +181,42 @@ impl Coordinator {
         self.out.take_effects()
     }
 
-    /// Tells the outcome of an append. Not ok: nothing of it is in the log.
+    /// Tells the outcome of an append, in the order of the appends. An [`Effect::Append`] that is not ok is not in the log,
+    /// and neither is any other behind it until now: their outcomes are told with this.
     pub fn appended(&mut self, id: AppendId, ok: bool, now_ms: i64) -> Vec<Effect> {
-        match self.out.take_pending(id) {
-            Some(Pending::Assignment { group, generation }) => {
-                self.with_group(&group, now_ms, |group, cx| {
+        if ok {
+            if let Some(pending) = self.out.take_pending(id) {
+                self.told(id, pending, true, now_ms);
+            }
+            return self.out.take_effects();
+        }
+        let refused = self.out.take_refused(id);
+        // All of them, before a group does anything about one of them.
+        for of in refused.iter().filter_map(|(_, pending)| pending.logged()) {
+            if let Some(group) = self.groups.get_mut(&of.group) {
+                group.lose(of.tombstones.clone(), now_ms);
+            }
+        }
+        for (id, pending) in refused {
+            self.told(id, pending, false, now_ms);
+        }
+        self.out.take_effects()
+    }
+
+    /// Whether the outcome of an append is still to be told.
+    pub fn is_pending(&self, id: AppendId) -> bool {
+        self.out.is_pending(id)
+    }
+
+    fn told(&mut self, id: AppendId, pending: Pending, ok: bool, now_ms: i64) {
+        match pending {
+            Pending::Assignment { of, generation } => {
+                self.with_group(&of.group, now_ms, |group, cx| {
                     group.assignment_appended(id, generation, ok, cx);
                 });
             }
-            Some(Pending::Replacement { token, joined }) => {
+            Pending::Replacement { of, token, joined } => {
+                self.with_group(&of.group, now_ms, |_, _| ());
                 let reply = if ok {
                     Ok(joined)
                 } else {
@@ -201,37 +229,30 @@ impl Coordinator {
                 };
                 self.out.reply(token, Reply::Join(reply));
             }
-            Some(Pending::Consumer {
-                group,
-                replies,
-                tombstones,
-            }) => {
-                let told = self.with_group(&group, now_ms, |group, cx| {
-                    group.settled(id, tombstones, ok, cx)
-                });
-                let told = told.unwrap_or(ok);
+            Pending::Group { of, replies } => {
+                self.with_group(&of.group, now_ms, |group, cx| group.settled(ok, cx));
                 for (token, reply) in replies {
-                    let reply = if told { reply } else { not_stored(reply) };
+                    let reply = if ok { reply } else { not_stored(reply) };
                     self.out.reply(token, reply);
                 }
             }
-            Some(Pending::Commit {
+            Pending::Commit {
                 token,
                 group,
                 offsets,
-            }) => {
+            } => {
                 self.with_group(&group, now_ms, |group, _| {
                     group.commit_appended(&offsets, ok)
                 });
                 self.out
                     .reply(token, Reply::CommitOffsets(answers(offsets, ok)));
             }
-            Some(Pending::TransactionalCommit {
+            Pending::TransactionalCommit {
                 token,
                 group,
                 producer_id,
                 offsets,
-            }) => {
+            } => {
                 let stored = offsets.iter().any(|(_, _, entry)| entry.is_ok()) && ok;
                 self.with_group(&group, now_ms, |group, _| {
                     group.transactional_commit_appended(producer_id, &offsets, ok);
@@ -242,12 +263,12 @@ impl Coordinator {
                 self.out
                     .reply(token, Reply::CommitOffsets(answers(offsets, ok)));
             }
-            Some(Pending::Delete { token, groups }) => self.deleted(token, groups, ok),
-            Some(Pending::DeleteOffsets {
+            Pending::Delete { token, groups } => self.deleted(token, groups, ok),
+            Pending::DeleteOffsets {
                 token,
                 group,
                 partitions,
-            }) => {
+            } => {
                 self.with_group(&group, now_ms, |group, _| {
                     group.offsets_deleted(&partitions, ok);
                 });
@@ -258,16 +279,14 @@ impl Coordinator {
                 };
                 self.out.reply(token, Reply::DeleteOffsets(reply));
             }
-            Some(Pending::Expired {
+            Pending::Expired {
                 group,
                 offsets,
                 whole_group,
-            }) => {
+            } => {
                 self.expired(&group, &offsets, whole_group, ok, now_ms);
             }
-            Some(Pending::Nothing) | None => {}
         }
-        self.out.take_effects()
     }
 
     /// Does what time has made due.
@@ -743,8 +762,10 @@ impl Coordinator {
             }
             group.expire(&mut cx);
         }
-        let (deadline, vacant) = (group.deadline_ms(), group.is_vacant());
-        if vacant {
+        let deadline = group.deadline_ms();
+        // While something of it is on its way it must be there to hear of a loss: what was to be taken out of the log is known
+        // to nobody else.
+        if group.is_vacant() && group.log.is_settled(&self.out) {
             self.forget_group(name);
         } else if self.timer_of.get(name).copied() != deadline {
             self.set_timer(name, deadline);

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::consumer::{ConsumerGroup, LogState};
+use crate::consumer::ConsumerGroup;
 use crate::error::GroupError;
 use crate::members::Member;
 use crate::records::{self, MemberRecord};
 use crate::request::{AppendId, GroupState, Joined, JoinedMember, OffsetAndMetadata, Synced};
+use crate::settle::LogState;
 use crate::transactional::TransactionalOffsets;
 
 #[derive(Clone, Debug)]
@@ -114,7 +115,6 @@ impl Group {
     pub(crate) fn is_vacant(&self) -> bool {
         self.phase == Phase::Empty
             && self.consumer.is_none()
-            && !self.has_doomed()
             && self.generation == 0
             && self.members.is_empty()
             && self.invited.is_empty()
@@ -281,8 +281,9 @@ impl Group {
 
     /// When the group next needs a tick.
     pub(crate) fn deadline_ms(&self) -> Option<i64> {
+        let retry = self.log.retry_ms;
         if let Some(consumer) = &self.consumer {
-            return consumer.deadline_ms();
+            return consumer.deadline_ms().into_iter().chain(retry).min();
         }
         let members = self.members.values().filter_map(Member::expires_ms);
         let preparing = match self.phase {
@@ -293,6 +294,7 @@ impl Group {
             .chain(self.invited.values().copied())
             .chain(self.sync_deadline_ms)
             .chain(preparing)
+            .chain(retry)
             .min()
     }
 }

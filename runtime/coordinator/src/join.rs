@@ -205,10 +205,11 @@ impl Group {
             }
             None => {}
         }
-        let (key, value) = self.record(None);
-        let records = self.doomed().chain([(key, Some(value))]).collect();
-        cx.out
-            .append(records, Pending::Replacement { token, joined });
+        self.append_classic(self.record(None), cx, |of| Pending::Replacement {
+            of,
+            token,
+            joined,
+        });
     }
 }
 

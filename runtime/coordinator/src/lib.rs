@@ -37,6 +37,7 @@ mod query;
 mod rebalance;
 pub mod records;
 mod request;
+mod settle;
 mod subscription;
 mod sync;
 pub mod transaction;

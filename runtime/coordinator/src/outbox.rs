@@ -14,9 +14,13 @@ use crate::request::{
 #[derive(Clone, Debug)]
 pub(crate) enum Pending {
     /// The leader's assignment of this generation.
-    Assignment { group: String, generation: i32 },
+    Assignment { of: Logged, generation: i32 },
     /// A static member's new id, answered once it is stored.
-    Replacement { token: Token, joined: Joined },
+    Replacement {
+        of: Logged,
+        token: Token,
+        joined: Joined,
+    },
     Commit {
         token: Token,
         group: String,
@@ -44,14 +48,30 @@ pub(crate) enum Pending {
         offsets: Vec<(String, i32)>,
         whole_group: bool,
     },
-    /// Records of a consumer group, what is told once they are stored, and the keys that they delete.
-    Consumer {
-        group: String,
+    /// What a group is, and what is told once that is stored.
+    Group {
+        of: Logged,
         replies: Vec<(Token, Reply)>,
-        tombstones: Vec<Bytes>,
     },
-    /// Nothing waits; a loss is made good by the group's next record.
-    Nothing,
+}
+
+/// Whose state an append holds, and the keys that it deletes: what the group must write again if it is lost.
+#[derive(Clone, Debug)]
+pub(crate) struct Logged {
+    pub(crate) group: String,
+    pub(crate) tombstones: Vec<Bytes>,
+}
+
+impl Pending {
+    /// Set: the append says what a group is.
+    pub(crate) fn logged(&self) -> Option<&Logged> {
+        match self {
+            Pending::Assignment { of, .. }
+            | Pending::Replacement { of, .. }
+            | Pending::Group { of, .. } => Some(of),
+            _ => None,
+        }
+    }
 }
 
 /// One entry of a commit request: refused at once, or part of the append.
@@ -111,25 +131,36 @@ impl Outbox {
         });
     }
 
-    /// The name that the next append will have.
-    pub(crate) fn next_append(&self) -> AppendId {
-        self.next_append
-    }
-
     pub(crate) fn is_pending(&self, id: AppendId) -> bool {
         self.appends.contains_key(&id)
     }
 
-    /// Holds an answer back until an append of a consumer group is stored.
+    /// Holds an answer back until an append of a group's state is stored.
     pub(crate) fn attach(&mut self, id: AppendId, token: Token, reply: Reply) {
         match self.appends.get_mut(&id) {
-            Some(Pending::Consumer { replies, .. }) => replies.push((token, reply)),
+            Some(Pending::Group { replies, .. }) => replies.push((token, reply)),
             _ => self.reply(token, reply),
         }
     }
 
     pub(crate) fn take_pending(&mut self, id: AppendId) -> Option<Pending> {
         self.appends.remove(&id)
+    }
+
+    /// Takes out an append that was refused and all behind it that share its fate, in their order.
+    pub(crate) fn take_refused(&mut self, id: AppendId) -> Vec<(AppendId, Pending)> {
+        let alone = |pending: &Pending| matches!(pending, Pending::TransactionalCommit { .. });
+        if self.appends.get(&id).is_none_or(alone) {
+            return self.appends.remove_entry(&id).into_iter().collect();
+        }
+        let mut refused = Vec::new();
+        for (id, pending) in self.appends.split_off(&id) {
+            match alone(&pending) {
+                true => drop(self.appends.insert(id, pending)),
+                false => refused.push((id, pending)),
+            }
+        }
+        refused
     }
 
     pub(crate) fn take_effects(&mut self) -> Vec<Effect> {

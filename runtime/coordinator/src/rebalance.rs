@@ -74,9 +74,8 @@ impl Group {
         self.phase = Phase::Empty;
         self.protocol = None;
         self.leader = None;
-        let (key, value) = self.record(None);
-        let records = self.doomed().chain([(key, Some(value))]).collect();
-        cx.out.append(records, Pending::Nothing);
+        let replies = Vec::new();
+        self.append_classic(self.record(None), cx, |of| Pending::Group { of, replies });
     }
 
     fn begin_generation(&mut self, cx: &mut Context<'_>) {
@@ -176,9 +175,14 @@ impl Group {
 
     /// Does what is due at `cx.now_ms`.
     pub(crate) fn expire(&mut self, cx: &mut Context<'_>) {
-        if self.consumer.is_some() {
-            return self.expire_consumer(cx);
+        match self.consumer {
+            Some(_) => self.expire_consumer(cx),
+            None => self.expire_classic(cx),
         }
+        self.retry(cx);
+    }
+
+    fn expire_classic(&mut self, cx: &mut Context<'_>) {
         self.invited.retain(|_, lapses_ms| *lapses_ms > cx.now_ms);
         let silent: Vec<String> = self
             .members

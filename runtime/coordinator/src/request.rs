@@ -243,12 +243,13 @@ pub struct OffsetAndMetadata {
 pub enum Effect {
     Reply(Token, Reply),
     /// Append these (key, value) records to the partition, all or none, then tell the outcome to
-    /// [`crate::Coordinator::appended`]. A value of `None` is a tombstone.
+    /// [`crate::Coordinator::appended`]. Where one is refused, those behind it must be too, until that is told. A value of
+    /// `None` is a tombstone.
     Append {
         id: AppendId,
         records: Vec<(Bytes, Option<Bytes>)>,
     },
-    /// The same in a transactional batch of this producer.
+    /// The same in a transactional batch of this producer, whose refusal concerns no other.
     AppendInTransaction {
         id: AppendId,
         producer_id: i64,

@@ -76,13 +76,8 @@ impl Group {
             .into_iter()
             .filter(|(member, _)| self.members.contains_key(member))
             .collect();
-        let (key, value) = self.record(Some(&given));
-        let pending = Pending::Assignment {
-            group: self.name.clone(),
-            generation: self.generation,
-        };
-        let records = self.doomed().chain([(key, Some(value))]).collect();
-        let id = cx.out.append(records, pending);
+        let (record, generation) = (self.record(Some(&given)), self.generation);
+        let id = self.append_classic(record, cx, |of| Pending::Assignment { of, generation });
         self.assigning = Some((id, given));
     }
 

@@ -584,7 +584,6 @@ fn nothing_is_told_before_it_is_stored() {
     let b = host.send(Request::ConsumerHeartbeat(joining("g", "b", &["t"])));
     let behind = host.send(Request::ConsumerHeartbeat(joining("g", "c", &["t"])));
     host.finish_append(false);
-    host.finish_append(true);
     for token in [b, behind] {
         let Some(Reply::ConsumerHeartbeat(Err(refusal))) = host.take(token) else {
             panic!()
@@ -604,6 +603,23 @@ fn nothing_is_told_before_it_is_stored() {
     assert_eq!(live.as_ref().unwrap().members.len(), 3);
     host.coordinator = host.reload();
     assert_eq!(host.describe_consumer("g"), live);
+}
+
+#[test]
+fn a_loss_is_made_good_although_nobody_asks_for_anything() {
+    let mut host = Host::new();
+    host.set_topics(&[("t", 2)]);
+    host.beat(joining("g", "a", &["t"])).unwrap();
+    host.prompt = false;
+    let leaves = host.send(Request::ConsumerHeartbeat(beating("g", "a", -1, None)));
+    host.finish_append(false);
+    assert!(host.take(leaves).is_some());
+    // The log still has the member, of which nobody knows any more but for what was to be taken out.
+    host.prompt = true;
+    host.advance(2_000);
+    host.coordinator = host.reload();
+    let group = host.describe_consumer("g").unwrap();
+    assert_eq!(group.members.len(), 0);
 }
 
 /// A stable classic group of two consumers that share "t"; their ids, leader first.
@@ -644,6 +660,27 @@ fn rejoin(host: &mut Host, id: &str, owned: &[(&str, &[i32])]) -> i32 {
     );
     assert!(joined.members.is_empty(), "nobody leads");
     joined.generation
+}
+
+#[test]
+fn what_a_broken_off_rebalance_left_in_use_is_not_free() {
+    let mut host = Host::new();
+    host.set_topics(&[("t", 4)]);
+    let ids = classic_pair(&mut host);
+    // Both go into the next generation with what they use, and a third one breaks that off.
+    let shares: [&[(&str, &[i32])]; 2] = [&[("t", &[0, 1])], &[("t", &[2, 3])]];
+    for (id, owned) in ids.iter().zip(shares) {
+        host.send(Request::Join(JoinRequest {
+            protocols: vec![("range".into(), subscription(&["t"], owned))],
+            ..join("g", id)
+        }));
+    }
+    host.send(Request::Join(JoinRequest {
+        protocols: vec![("range".into(), subscription(&["t"], &[]))],
+        ..join("g", "")
+    }));
+    let a = host.beat(joining("g", "a", &["t"])).unwrap();
+    assert_eq!(a.assignment, Some(none()), "everything is still in use");
 }
 
 #[test]

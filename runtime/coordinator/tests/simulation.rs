@@ -266,9 +266,9 @@ impl World {
     fn finish_append(&mut self, ok: bool) -> bool {
         let length = self.host.log.len();
         let group_key = tidegate_coordinator::records::group_key("g");
-        if let Some((_, records)) = self.host.in_flight.front()
-            && records.iter().any(|(key, _)| *key == group_key)
-        {
+        let concerned = if ok { 1 } else { usize::MAX };
+        let mut outcomes = self.host.in_flight.iter().take(concerned);
+        if outcomes.any(|(_, records)| records.iter().any(|(key, _)| *key == group_key)) {
             self.newest_lost = !ok;
         }
         let more = self.host.finish_append(ok);

@@ -108,6 +108,10 @@ impl World {
         };
         if ok {
             self.log.push(logged.clone());
+        } else if matches!(logged, Logged::Plain(_)) {
+            // What is behind it in its lane.
+            self.in_flight
+                .retain(|(_, behind)| !matches!(behind, Logged::Plain(_)));
         }
         match (id, logged) {
             (Some(id), _) => {

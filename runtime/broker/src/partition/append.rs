@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidegate_protocol::error::ErrorCode;
 use tidegate_record::{Attributes, Batch, CheckedBatch, Offset};
-use tidegate_storage::{Append, AppendError, AppendPart, Appended};
+use tidegate_storage::{Append, AppendError, AppendPart, Appended, Lane};
 use tokio::sync::oneshot;
 
 use crate::clock::now_ms;
@@ -173,10 +173,12 @@ impl Partition {
     }
 
     /// Appends a batch of the broker's own (offsets, plugin chunks), synced, past every check that is about clients. One
-    /// that is part of a client's transaction must not be older than the producer's newest epoch.
+    /// that is part of a client's transaction must not be older than the producer's newest epoch. Where one is refused that
+    /// stands in a lane, so are those behind it there.
     pub(crate) fn append_internal(
         self: &Arc<Self>,
         batch: Batch,
+        lane: Option<Lane>,
     ) -> oneshot::Receiver<ProduceOutcome> {
         let (reply, outcome) = oneshot::channel();
         let mut state = self.lock();
@@ -206,7 +208,15 @@ impl Partition {
             waiters: vec![waiter],
         };
         state.admission.flights.insert(ticket, flight);
-        self.append(&mut state, ticket, Processed::whole(batch));
+        let processed = Processed {
+            lane: lane.clone(),
+            ..Processed::whole(batch)
+        };
+        if !self.append(&mut state, ticket, processed)
+            && let Some(lane) = lane
+        {
+            lane.break_off();
+        }
         outcome
     }
 
@@ -340,7 +350,7 @@ impl Partition {
         let in_sequence = written.remembered.first_sequence >= 0;
         let lane = match in_sequence {
             true => state.admission.producers.lane(written.producer_id),
-            false => None,
+            false => processed.lane,
         };
         let parts = std::iter::once(source).chain(processed.routed).collect();
         let partition = self.clone();

@@ -10,7 +10,7 @@ use tidegate_metadata::config::TopicConfig;
 use tidegate_plugin::{Chain, ChainFailure, ChainInput, ChainOutcome, ChainResult, OnError, Side};
 use tidegate_protocol::error::ErrorCode;
 use tidegate_record::{Batch, CheckedBatch, ProduceError, Records};
-use tidegate_storage::{Aborts, AppendPart, Late};
+use tidegate_storage::{Aborts, AppendPart, Lane, Late};
 
 use crate::plugins::{Observed, Real};
 use crate::topics::TopicSettings;
@@ -34,6 +34,8 @@ pub(super) struct Processed {
     /// Of an ABORT marker.
     pub(super) aborts: Option<Aborts>,
     pub(super) settlement: Option<Settlement>,
+    /// The lane of a batch of the broker's own; that of a client's batch is its producer's.
+    pub(super) lane: Option<Lane>,
     /// A target refused records, which are dead letters now: redriven, they must not be taken for duplicates. Of records
     /// that the chain itself gave up, it knows.
     pub(super) target_letters: bool,
@@ -51,6 +53,7 @@ impl Processed {
             note: None,
             aborts: None,
             settlement: None,
+            lane: None,
             target_letters: false,
         }
     }

@@ -138,7 +138,7 @@ impl PluginLogs {
 async fn append(broker: &Arc<Broker>, lines: &[Line]) -> Result<(), String> {
     let partition = open_topic(broker).await?;
     let batch = batch(lines).map_err(|error| error.to_string())?;
-    match partition.append_internal(batch).await {
+    match partition.append_internal(batch, None).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(failure)) => Err(failure.message),
         Err(_) => Err("the broker is shutting down".to_owned()),

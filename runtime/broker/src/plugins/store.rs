@@ -153,7 +153,7 @@ async fn append(
 ) -> Result<(), String> {
     let failed = |why: String| format!("{PLUGINS_TOPIC} cannot be written: {why}");
     let batch = record(&key.encode(), value).map_err(|error| failed(error.to_string()))?;
-    match partition.append_internal(batch).await {
+    match partition.append_internal(batch, None).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(failure)) => Err(failed(failure.message)),
         Err(_) => Err(failed("the broker is shutting down".to_owned())),

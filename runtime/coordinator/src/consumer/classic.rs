@@ -74,8 +74,10 @@ impl Group {
         member.timers.sync_ms = Some(cx.now_ms.saturating_add(sync_ms));
         group.advance(&name, &before, member, Some(&owned), &mut records, cx);
         let generation = group.members.get(&id).map_or(0, |member| member.epoch);
-        if replaced && self.may_downgrade(&BTreeSet::new(), cx) {
-            self.become_classic(&BTreeSet::new(), &mut records, cx);
+        let nobody = BTreeSet::new();
+        let downgrades = replaced && self.may_downgrade(&nobody, cx);
+        if downgrades && !self.become_classic(&nobody, &mut records, cx) {
+            self.prepare_rebalance(cx);
         }
         let joined = Joined {
             generation,

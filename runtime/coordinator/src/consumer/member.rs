@@ -73,6 +73,15 @@ impl Member {
         self.state == MemberState::Stable && self.epoch == epoch
     }
 
+    /// Everything that it may be using.
+    pub(crate) fn held(&self) -> Partitions {
+        let mut held = self.assigned.clone();
+        for (topic, indexes) in &self.revoking {
+            held.entry(*topic).or_default().extend(indexes);
+        }
+        held
+    }
+
     /// The regex it subscribes to, if that is one.
     pub(crate) fn regex(&self) -> Option<&str> {
         let regex = self.about.subscribed_regex.as_deref();

@@ -7,7 +7,7 @@ use crate::consumer::classic::{encode_assignment, heard_of, named_partitions};
 use crate::consumer::group::ConsumerGroup;
 use crate::consumer::heartbeat::no_consumer_group;
 use crate::consumer::member::Member;
-use crate::consumer::{BeatRefusal, LogRecord, Partitions};
+use crate::consumer::{BeatRefusal, LogRecord};
 use crate::error::GroupError;
 use crate::group::{Group, Phase};
 use crate::members::Member as ClassicMember;
@@ -72,7 +72,9 @@ impl Group {
         let metadata = chosen.filter(|metadata| !metadata.is_empty()).or(first);
         let subscription = metadata.and_then(|metadata| subscription::parse(&metadata));
         let subscription = subscription.ok_or(MALFORMED)?;
-        let mut assigned = Partitions::new();
+        // Where a rebalance was broken off nobody has an assignment, but consumers that rebalance cooperatively still use what
+        // they said they owned when they joined. (Kafka takes such partitions for free.)
+        let mut assigned = named_partitions(&subscription.owned, cx.topics);
         if !classic.assignment.is_empty() {
             let assignment = subscription::parse_assignment(&classic.assignment);
             let assignment = assignment.ok_or(MALFORMED)?;
@@ -172,16 +174,18 @@ impl Group {
             && staying.all(Member::is_classic)
     }
 
-    /// The members that stay go on as a stable classic generation with their targets.
+    /// The members that stay go on as a stable classic generation with what they hold; says whether that is their targets. If
+    /// it is not, they must rebalance: told their targets at once, some would use what others have not let go of yet.
     pub(super) fn become_classic(
         &mut self,
         leaving: &BTreeSet<String>,
         records: &mut Vec<LogRecord>,
         cx: &mut Context<'_>,
-    ) {
+    ) -> bool {
         let Some(group) = self.consumer.take() else {
-            return;
+            return true;
         };
+        let mut on_target = true;
         records.extend(group.tombstones(&self.name));
         self.forget_classic(cx.now_ms);
         self.phase = Phase::Stable;
@@ -191,6 +195,8 @@ impl Group {
             let Some(classic) = &member.about.classic else {
                 continue;
             };
+            let held = member.held();
+            on_target &= held == group.target(&member.id);
             let mut stays = ClassicMember {
                 id: member.id.clone(),
                 instance: member.about.instance_id.clone(),
@@ -199,7 +205,7 @@ impl Group {
                 session_timeout_ms: classic.session_timeout_ms,
                 rebalance_timeout_ms: member.about.rebalance_timeout_ms,
                 protocols: classic.protocols.clone(),
-                assignment: encode_assignment(member, &group.target(&member.id), cx.topics),
+                assignment: encode_assignment(member, &held, cx.topics),
                 join: None,
                 sync: None,
                 is_new: false,
@@ -215,6 +221,7 @@ impl Group {
         self.protocol = self.select_protocol();
         let (key, value) = self.record(None);
         records.push((key, Some(value)));
+        on_target
     }
 
     /// An empty consumer group becomes a classic one for whoever joins it so.

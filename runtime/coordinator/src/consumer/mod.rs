@@ -24,7 +24,6 @@ mod migrate;
 mod query;
 mod reconcile;
 mod regexes;
-mod settle;
 mod target;
 mod topics;
 
@@ -39,7 +38,6 @@ pub use beat::{
 };
 pub(crate) use group::ConsumerGroup;
 pub(crate) use heartbeat::check_fields;
-pub(crate) use settle::{LogState, not_stored};
 pub use topics::{TopicId, Topics};
 
 /// Partitions by topic; a topic without any does not stand in it.

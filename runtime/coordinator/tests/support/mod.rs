@@ -134,8 +134,10 @@ impl Host {
         let Some((id, records)) = self.in_flight.pop_front() else {
             return false;
         };
-        if ok {
-            self.log.extend(records);
+        match ok {
+            true => self.log.extend(records),
+            // What is behind it stands in the same lane.
+            false => self.in_flight.clear(),
         }
         let effects = self.coordinator.appended(id, ok, self.now);
         self.perform(effects);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Holds appends of which none may enter the log once an earlier one was refused: the batches of
-/// one idempotent producer, whose sequence numbers must not get a hole.
+/// one idempotent producer, whose sequence numbers must not get a hole, or the records of one group
+/// coordinator, each of which says what changed since those before it.
 ///
 /// The writer decides in the order of submission, so it knows an append's fate before it looks at
 /// the next. The caller learns of it later, when more may be queued behind; without this, those
@@ -17,7 +18,8 @@ impl Lane {
         self.0.load(Ordering::Acquire)
     }
 
-    pub(crate) fn break_off(&self) {
+    /// For an append that was refused before it came to the log: those behind it are refused too.
+    pub fn break_off(&self) {
         self.0.store(true, Ordering::Release);
     }
 }

@@ -160,7 +160,7 @@ async fn records_are_read_past_the_consume_chain_in_bounded_answers() {
     let values: [Option<&[u8]>; 3] = [Some(b"a"), None, Some(b"\xff\0")];
     for _ in 0..2 {
         partition
-            .append_internal(batch(&values))
+            .append_internal(batch(&values), None)
             .await
             .unwrap()
             .unwrap();
@@ -214,7 +214,7 @@ async fn an_offset_is_explained() {
     let admin = bound(&[]).await;
     let partition = admin.broker.topics.get("t").unwrap().partition(0).unwrap();
     partition
-        .append_internal(batch(&[Some(b"a")]))
+        .append_internal(batch(&[Some(b"a")]), None)
         .await
         .unwrap()
         .unwrap();

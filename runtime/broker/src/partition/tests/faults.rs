@@ -208,7 +208,9 @@ fn control_batches_pass_the_chain_unseen() {
     };
     builder.push(record).expect("it fits");
     let marker = builder.build().expect("a batch");
-    let outcome = world.partition("t", 0).append_internal(marker.clone());
+    let outcome = world
+        .partition("t", 0)
+        .append_internal(marker.clone(), None);
     assert_eq!(world.outcome(outcome).expect("stored").base_offset, 0);
     let stored = &world.stored("t", 0)[0].batch;
     assert_eq!(stored[16..], marker.bytes()[16..]);
