@@ -243,6 +243,7 @@ fn open_stores_blocking(config: &ServerConfig) -> Result<Stores, StartError> {
     let store = RocksLog::open(&log_dir, rocks).map_err(failed(&log_dir))?;
     let options = LogOptions {
         tail_cache_bytes: parts[Part::TailCache],
+        read_ahead_bytes: parts[Part::ReadAhead],
         queue_bytes: parts[Part::AppendQueue],
         lazy_sync_ms: config.lazy_sync_ms,
         ..LogOptions::default()

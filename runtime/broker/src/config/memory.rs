@@ -17,6 +17,8 @@ pub enum Part {
     Requests,
     /// Records of answers, until they are written.
     Answers,
+    /// Older batches that were read a moment ago, or ahead of who reads on.
+    ReadAhead,
     /// RocksDB's memtables.
     WriteBuffers,
     /// RocksDB's blocks of rows, keys, indexes and filters.
@@ -31,11 +33,12 @@ struct PartDef {
 
 const MIB: usize = 1 << 20;
 
-static PARTS: [PartDef; 6] = [
+static PARTS: [PartDef; 7] = [
     part("tidegate.tail.cache.bytes", 2, MIB),
     part("tidegate.append.queue.bytes", 1, MIB),
     part("queued.max.request.bytes", 4, MIB),
     part("tidegate.answer.memory.bytes", 3, 4 * MIB),
+    part("tidegate.read.ahead.bytes", 1, 0),
     part("tidegate.write.buffer.bytes", 4, 36 * MIB),
     part("tidegate.block.cache.bytes", 1, 4 * MIB),
 ];
@@ -45,11 +48,12 @@ const fn part(key: &'static str, weight: usize, least: usize) -> PartDef {
 }
 
 impl Part {
-    pub const ALL: [Part; 6] = [
+    pub const ALL: [Part; 7] = [
         Part::TailCache,
         Part::AppendQueue,
         Part::Requests,
         Part::Answers,
+        Part::ReadAhead,
         Part::WriteBuffers,
         Part::BlockCache,
     ];

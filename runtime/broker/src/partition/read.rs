@@ -376,8 +376,21 @@ impl Partition {
         if let Some(stored) = self.env.log.read_tail(self.id, from, end, max_bytes) {
             return Ok(stored);
         }
-        let partition = self.clone();
-        blocking(move || Ok(partition.env.log.read(partition.id, from, end, max_bytes)?)).await
+        let (log, id) = (&self.env.log, self.id);
+        let stored = match log.read_recent(id, from, end, max_bytes) {
+            Some(stored) => stored,
+            None => {
+                let partition = self.clone();
+                blocking(move || Ok(partition.env.log.read(id, from, end, max_bytes)?)).await?
+            }
+        };
+        // While these are on their way to the reader.
+        if let Some(last) = stored.last()
+            && let Some(ahead) = log.ahead(id, from, last.row.last_offset + 1, max_bytes)
+        {
+            drop(tokio::task::spawn_blocking(ahead));
+        }
+        Ok(stored)
     }
 
     pub(super) fn limits(&self) -> DecodeLimits {

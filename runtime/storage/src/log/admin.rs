@@ -58,6 +58,7 @@ impl Log {
             for id in ids {
                 if let Some(partition) = table.remove(id) {
                     lock(&partition.tail).clear();
+                    lock(&partition.stretches).clear();
                 }
             }
         }
@@ -159,6 +160,7 @@ impl Log {
         let last = self.guard(store.last_row(id))?;
         partition.cut(End::behind(last.as_ref(), partition.start()));
         lock(&partition.tail).clear();
+        lock(&partition.stretches).clear();
         Ok(())
     }
 

@@ -450,6 +450,7 @@ impl Pass<'_> {
         self.log.guard(compacted)?;
         // Cached batches still have what just went.
         lock(&self.partition.tail).forget_below(self.done.cleaned);
+        lock(&self.partition.stretches).clear();
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! The partition path: partition table, tail cache and one writer thread over a [`LogStore`].
+//! The partition path: partition table, tail cache, read-ahead and one writer thread over a [`LogStore`].
 //!
 //! # Life of an append
 //!
@@ -14,6 +14,7 @@
 //! once may succeed the second time without having written anything. Reads go on.
 
 mod admin;
+mod ahead;
 mod compact;
 mod epochs;
 mod lane;
@@ -37,6 +38,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use tidegate_record::PartitionId;
 
+use self::ahead::Ahead;
 pub use self::compact::KeyName;
 pub use self::lane::Lane;
 use self::partition::Partition;
@@ -122,6 +124,8 @@ impl fmt::Debug for Append {
 pub struct LogOptions {
     /// Bytes of recent batches kept readable without the store, over all partitions.
     pub tail_cache_bytes: usize,
+    /// Bytes of older batches kept for whoever else reads them, and read before they are asked for; 0 for neither.
+    pub read_ahead_bytes: usize,
     /// Bytes of batches that may wait for the writer. An append beyond it is handed back, unless
     /// it is alone in the queue.
     pub queue_bytes: usize,
@@ -135,6 +139,7 @@ impl Default for LogOptions {
     fn default() -> LogOptions {
         LogOptions {
             tail_cache_bytes: 128 << 20,
+            read_ahead_bytes: 64 << 20,
             queue_bytes: 64 << 20,
             lazy_sync_ms: 20,
             group_bytes: 4 << 20,
@@ -154,6 +159,7 @@ pub(crate) struct Shared {
     options: LogOptions,
     partitions: RwLock<HashMap<PartitionId, Arc<Partition>>>,
     queue: Queue,
+    ahead: Ahead,
     /// Held by the writer from the epoch check to the publication of the new end. Whoever takes
     /// it knows that no append is half way: after `set_epoch` no older epoch can be appended.
     gate: Mutex<()>,
@@ -177,6 +183,7 @@ impl Log {
         let shared = Arc::new(Shared {
             store,
             queue: Queue::new(options.queue_bytes),
+            ahead: Ahead::new(options.read_ahead_bytes),
             options,
             partitions: RwLock::new(partitions),
             gate: Mutex::new(()),

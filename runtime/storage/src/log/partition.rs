@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering};
 
 use tidegate_record::{LeaderEpoch, Offset, PartitionId};
 
+use super::ahead::Stretches;
 use super::compact::Compacted;
 use super::lock;
 use super::tail::Tail;
@@ -25,6 +26,7 @@ pub(crate) struct Partition {
     /// At or behind the last marker that aborted something, -1 without one: where a reader need not look.
     last_abort: AtomicI64,
     pub(crate) tail: Mutex<Tail>,
+    pub(crate) stretches: Mutex<Stretches>,
     flush: Mutex<FlushPolicy>,
     /// Held through a pass of compaction, so that there is one at a time.
     pub(crate) compaction: Mutex<Option<Compacted>>,
@@ -85,6 +87,7 @@ impl Partition {
             max_timestamp: AtomicI64::new(end.max_timestamp),
             last_abort: AtomicI64::new(last_abort(store, entry, end.offset)?),
             tail: Mutex::default(),
+            stretches: Mutex::default(),
             flush: Mutex::default(),
             compaction: Mutex::default(),
         })

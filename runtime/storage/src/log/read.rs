@@ -1,12 +1,13 @@
-//! Reading: the tail cache first, the store behind it.
+//! Reading: the tail cache first, then what was read a moment ago or ahead, the store behind them.
 
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use tidegate_record::{Offset, PartitionId};
 
+use super::ahead::Stretch;
 use super::partition::Partition;
-use super::{Log, lock};
+use super::{Log, Shared, lock};
 use crate::{AbortedTransaction, Bounds, IndexRow, PartitionEntry, ReadError, StoreError, Stored};
 
 /// Aborted transactions read in one step.
@@ -59,8 +60,58 @@ impl Log {
         if let Some(cached) = lock(&partition.tail).read(from, to, max_bytes) {
             return Ok(cached);
         }
-        self.ask_store(&partition, from, |store| {
-            store.read(id, from, to, max_bytes)
+        if let Some(recent) = lock(&partition.stretches).read(from, to, max_bytes) {
+            return Ok(recent);
+        }
+        if !self.shared.ahead.keeps(max_bytes) {
+            return self.ask_store(&partition, from, |store| {
+                store.read(id, from, to, max_bytes)
+            });
+        }
+        let stretch = lock(&partition.stretches).at(from);
+        self.shared.fill(&partition, &stretch, from, max_bytes)?;
+        // Somebody else's may have been another stretch of the log by now, or none.
+        let read = lock(&partition.stretches).read(from, to, max_bytes);
+        match read {
+            Some(read) => Ok(read),
+            None => self.ask_store(&partition, from, |store| {
+                store.read(id, from, to, max_bytes)
+            }),
+        }
+    }
+
+    /// As [`Log::read`] but from what was read a moment ago, or ahead, so it never blocks on the disk. `None` when that is
+    /// not there: ask [`Log::read`].
+    pub fn read_recent(
+        &self,
+        id: PartitionId,
+        from: Offset,
+        to: Offset,
+        max_bytes: usize,
+    ) -> Option<Vec<Stored>> {
+        let partition = self.shared.partition(id)?;
+        let to = to.min(in_range(&partition, from).ok()?);
+        lock(&partition.stretches).read(from, to, max_bytes)
+    }
+
+    /// Work for whoever may block on the disk: reads what comes after a read of older batches that began at `began` and
+    /// ended before `next`. `None` where it would not be worth it.
+    pub fn ahead(
+        &self,
+        id: PartitionId,
+        began: Offset,
+        next: Offset,
+        max_bytes: usize,
+    ) -> Option<impl FnOnce() + Send + 'static> {
+        let partition = self.shared.partition(id)?;
+        let is_old = next < partition.end().offset && !lock(&partition.tail).has(next);
+        let stretch =
+            is_old.then(|| self.shared.ahead.next(&partition, began, next, max_bytes))??;
+        let shared = self.shared.clone();
+        Some(move || {
+            if let Err(error) = shared.fill(&partition, &stretch, next, max_bytes) {
+                tracing::debug!(?id, %error, "cannot read ahead");
+            }
         })
     }
 
@@ -159,6 +210,33 @@ impl Log {
         let found = read(self.shared.store.as_ref());
         in_range(partition, from)?;
         Ok(found?)
+    }
+}
+
+impl Shared {
+    /// Reads a stretch that begins at `from`, unless that is done.
+    fn fill(
+        &self,
+        partition: &Arc<Partition>,
+        stretch: &Arc<Stretch>,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<(), ReadError> {
+        let mut failed = None;
+        let filled = stretch.fill(|| {
+            let read = self
+                .store
+                .read(partition.id(), from, partition.end().offset, max_bytes);
+            read.unwrap_or_else(|error| {
+                failed = Some(error);
+                Vec::new()
+            })
+        });
+        if filled {
+            self.ahead.keep(partition, from, stretch);
+        }
+        in_range(partition, from)?;
+        failed.map_or(Ok(()), |error| Err(error.into()))
     }
 }
 

@@ -11,7 +11,7 @@ use super::partition::Partition;
 use crate::Stored;
 
 /// Memory of a cached batch beside its bytes: the row and the two queue slots.
-const OVERHEAD: usize = 192;
+pub(super) const OVERHEAD: usize = 192;
 
 /// The newest batches of one partition, contiguous up to its end.
 #[derive(Debug, Default)]
@@ -42,6 +42,12 @@ impl Tail {
             found.push(stored.clone());
         }
         Some(found)
+    }
+
+    /// Whether the batch at `offset`, which is below the end of the log, is here.
+    pub(crate) fn has(&self, offset: Offset) -> bool {
+        let oldest = self.batches.front();
+        oldest.is_some_and(|oldest| oldest.row.base_offset <= offset)
     }
 
     /// Frees the batches wholly below `start`.

@@ -130,11 +130,13 @@ pub(crate) fn write(store: &dyn LogStore, id: u32, batches: &[Stored]) -> Result
     store.write(&writes)
 }
 
-/// A store whose writes and syncs fail or wait when told to.
+/// A store whose writes, syncs and reads fail, and whose writes wait, when told to.
 pub(crate) struct Troubled {
     inner: Arc<dyn LogStore>,
     pub(crate) fail_write: Mutex<Option<StoreError>>,
     pub(crate) fail_sync: AtomicBool,
+    pub(crate) fail_read: AtomicBool,
+    pub(crate) reads: AtomicUsize,
     pub(crate) writes: AtomicUsize,
     pub(crate) syncs: AtomicUsize,
     hold: Mutex<bool>,
@@ -147,6 +149,8 @@ impl Troubled {
             inner,
             fail_write: Mutex::new(None),
             fail_sync: AtomicBool::new(false),
+            fail_read: AtomicBool::new(false),
+            reads: AtomicUsize::new(0),
             writes: AtomicUsize::new(0),
             syncs: AtomicUsize::new(0),
             hold: Mutex::new(false),
@@ -201,6 +205,10 @@ impl LogStore for Troubled {
         to: Offset,
         max_bytes: usize,
     ) -> Result<Vec<Stored>, StoreError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        if self.fail_read.load(Ordering::SeqCst) {
+            return Err(StoreError::Io("pread: Input/output error".into()));
+        }
         self.inner.read(id, from, to, max_bytes)
     }
     fn rows(
