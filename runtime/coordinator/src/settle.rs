@@ -5,7 +5,7 @@
 //! next append carries everything, with tombstones for what the log holds beyond that. If nobody makes it append, a timer
 //! does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -118,12 +118,20 @@ impl Group {
             }
             None => Vec::new(),
         };
+        let is_consumer = self.consumer.is_some();
         let known: BTreeSet<Bytes> = all.iter().map(|(key, _)| key.clone()).collect();
-        for (key, value) in records {
+        let last: BTreeMap<Bytes, usize> = records
+            .iter()
+            .enumerate()
+            .map(|(at, (key, _))| (key.clone(), at))
+            .collect();
+        for (at, (key, value)) in records.into_iter().enumerate() {
+            let is_last = last.get(&key) == Some(&at);
             match value {
-                None => drop(doomed.insert(key)),
-                Some(_) if known.contains(&key) => {}
-                Some(_) => all.push((key, value)),
+                None if is_last => drop(doomed.insert(key)),
+                // A consumer group's records are all there already, and so is what a classic group is.
+                Some(_) if is_last && !is_consumer && !known.contains(&key) => all.push((key, value)),
+                _ => {}
             }
         }
         let present: BTreeSet<&Bytes> = all.iter().map(|(key, _)| key).collect();

@@ -229,6 +229,7 @@ pub(super) fn finish(
         late,
         note,
         aborts: None,
+        lane: None,
         settlement: None,
         target_letters: !routed.letters.is_empty(),
     })
