@@ -244,7 +244,7 @@ fn synced_manifest(dir: &Path, last: Option<Manifest>) -> std::io::Result<Option
 }
 
 /// Path and number of the manifest that `CURRENT` names.
-fn current(dir: &Path) -> std::io::Result<(PathBuf, u64)> {
+pub(super) fn current(dir: &Path) -> std::io::Result<(PathBuf, u64)> {
     let name = std::fs::read_to_string(dir.join(CURRENT))?;
     let name = name.trim_end();
     let number = name.strip_prefix("MANIFEST-").and_then(|n| n.parse().ok());

@@ -18,6 +18,7 @@ mod commands;
 mod cursor;
 mod floor;
 mod janitor;
+mod log_files;
 mod open;
 mod options;
 mod reader;

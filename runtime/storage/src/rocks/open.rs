@@ -5,7 +5,7 @@ use std::path::Path;
 use rocksdb::{ColumnFamilyDescriptor, DB, Options};
 
 use super::floor::{self, Floor, FloorFile};
-use super::{options, store_error};
+use super::{log_files, options, store_error};
 use crate::StoreError;
 
 /// Opens the database in `dir` for reading and writing, creating it if there is none.
@@ -17,6 +17,7 @@ pub(super) fn open(
     std::fs::create_dir_all(dir)
         .map_err(|error| StoreError::Io(format!("create {}: {error}", dir.display())))?;
     let (mut file, floor) = FloorFile::lock(dir)?;
+    log_files::check(dir)?;
     if floor.is_some() {
         check_there(dir)?;
         floor::check_manifest(dir, floor)?;
@@ -24,7 +25,7 @@ pub(super) fn open(
         // RocksDB throws away what it does not recover, and with it what somebody might still save. So a store whose log
         // has to be replayed is looked at without touching it first.
         if has_log(dir) {
-            let peeked = open_to_read(dir)?;
+            let peeked = open_checked_to_read(dir)?;
             floor::check(dir, floor, peeked.latest_sequence_number())?;
         }
     }
@@ -38,6 +39,11 @@ pub(super) fn open(
 
 /// Opens the database in `dir` as it is, with the column families that it has. Nothing in the directory changes.
 pub(super) fn open_to_read(dir: &Path) -> Result<DB, StoreError> {
+    log_files::check(dir)?;
+    open_checked_to_read(dir)
+}
+
+fn open_checked_to_read(dir: &Path) -> Result<DB, StoreError> {
     let mut database = options::database();
     database.create_if_missing(false);
     database.create_missing_column_families(false);

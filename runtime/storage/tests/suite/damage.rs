@@ -135,6 +135,41 @@ fn a_manifest_cut_anywhere_is_refused() {
     assert_eq!(problems(pristine.path()), Vec::<String>::new());
 }
 
+/// RocksDB would look at such a record for ever.
+#[test]
+fn a_bit_that_makes_a_record_one_of_a_recycled_file_is_refused() {
+    let pristine = quick_dir();
+    let store = RocksLog::open(pristine.path(), RocksOptions::default()).unwrap();
+    store.create_partition(&entry(0)).unwrap();
+    for offset in 0..3 {
+        let stored = placed(batch(1), offset, 0);
+        super::common::write(&store, 0, &[stored]).unwrap();
+    }
+    store.sync().unwrap();
+    drop(store);
+    let mut tipped = 0;
+    for file in [
+        files_named(pristine.path(), "MANIFEST").remove(0),
+        files(pristine.path(), &["log"]).remove(0),
+    ] {
+        let bytes = std::fs::read(&file).unwrap();
+        let mut at = 0;
+        while at + 7 <= bytes.len() {
+            let dir = quick_dir();
+            copy(pristine.path(), dir.path());
+            let mut damaged = bytes.clone();
+            damaged[at + 6] ^= 4;
+            std::fs::write(dir.path().join(file.file_name().unwrap()), damaged).unwrap();
+            let opened = RocksLog::open(dir.path(), RocksOptions::default()).map(drop);
+            assert!(matches!(opened, Err(StoreError::Corrupt(_))), "{opened:?}");
+            assert!(!problems(dir.path()).is_empty());
+            at += 7 + usize::from(u16::from_le_bytes([bytes[at + 4], bytes[at + 5]]));
+            tipped += 1;
+        }
+    }
+    assert!(tipped > 5, "{tipped} records");
+}
+
 fn files_named(dir: &Path, prefix: &str) -> Vec<PathBuf> {
     let all = std::fs::read_dir(dir)
         .unwrap()
