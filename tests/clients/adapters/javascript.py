@@ -16,7 +16,10 @@ class JavaScript(DrivenClient):
         return [environment.node(), pathlib.Path(__file__).with_name("js_driver") / self.driver]
 
     def environment(self):
-        return {"NODE_PATH": str(environment.node_modules()), "KAFKAJS_NO_PARTITIONER_WARNING": "1"}
+        return {"NODE_PATH": str(self.modules()), "KAFKAJS_NO_PARTITIONER_WARNING": "1"}
+
+    def modules(self):
+        return environment.node_modules()
 
 
 class KafkaJs(JavaScript):
@@ -25,6 +28,9 @@ class KafkaJs(JavaScript):
 
 class ConfluentJs(JavaScript):
     name, driver = "@confluentinc/kafka-javascript", "confluent.js"
+
+    def modules(self):
+        return environment.confluent_js()
 
 
 class Platformatic(JavaScript):
