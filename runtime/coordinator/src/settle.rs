@@ -130,7 +130,9 @@ impl Group {
             match value {
                 None if is_last => drop(doomed.insert(key)),
                 // A consumer group's records are all there already, and so is what a classic group is.
-                Some(_) if is_last && !is_consumer && !known.contains(&key) => all.push((key, value)),
+                Some(_) if is_last && !is_consumer && !known.contains(&key) => {
+                    all.push((key, value))
+                }
                 _ => {}
             }
         }

@@ -381,7 +381,8 @@ impl Partition {
             Some(stored) => stored,
             None => {
                 let partition = self.clone();
-                blocking(move || Ok(partition.env.log.read(id, from, end, max_bytes)?)).await?
+                let read = move || partition.env.log.read_shared(id, from, end, max_bytes);
+                blocking(move || Ok(read()?)).await?
             }
         };
         // While these are on their way to the reader.

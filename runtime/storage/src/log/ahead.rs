@@ -76,9 +76,9 @@ impl Stretch {
     /// Adds the batches from the one that holds `from`, as [`crate::LogStore::read`] would.
     fn add_to(&self, found: &mut Found, from: Offset, to: Offset, max_bytes: usize) {
         *lock(&self.unasked) = None;
-        let batches = self.batches.get().map_or(&[][..], Vec::as_slice);
+        let batches = self.batches.get().map_or(&[] as &[Stored], Vec::as_slice);
         let first = batches.partition_point(|stored| stored.row.last_offset < from);
-        for stored in &batches[first..] {
+        for stored in batches.iter().skip(first) {
             let bytes = found.bytes.saturating_add(stored.batch.len());
             if stored.row.base_offset >= to || !found.batches.is_empty() && bytes > max_bytes {
                 found.is_complete = true;
@@ -197,7 +197,10 @@ impl Ahead {
 
     /// Keeps a stretch that was just read, and lets go of the oldest.
     pub(crate) fn keep(&self, partition: &Arc<Partition>, from: Offset, stretch: &Arc<Stretch>) {
-        let batches = stretch.batches.get().map_or(&[][..], Vec::as_slice);
+        let batches = stretch
+            .batches
+            .get()
+            .map_or(&[] as &[Stored], Vec::as_slice);
         let entry = Entry {
             partition: Arc::downgrade(partition),
             from,

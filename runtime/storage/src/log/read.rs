@@ -60,13 +60,28 @@ impl Log {
         if let Some(cached) = lock(&partition.tail).read(from, to, max_bytes) {
             return Ok(cached);
         }
+        self.ask_store(&partition, from, |store| {
+            store.read(id, from, to, max_bytes)
+        })
+    }
+
+    /// As [`Log::read`], and keeps what was not cached for a while: for consumers, of whom others may want the same. It may
+    /// come to less than `max_bytes` where somebody read it for less.
+    pub fn read_shared(
+        &self,
+        id: PartitionId,
+        from: Offset,
+        to: Offset,
+        max_bytes: usize,
+    ) -> Result<Vec<Stored>, ReadError> {
+        let partition = self.known(id)?;
+        let to = to.min(in_range(&partition, from)?);
+        let is_cached = from >= to || lock(&partition.tail).has(from);
+        if is_cached || !self.shared.ahead.keeps(max_bytes) {
+            return self.read(id, from, to, max_bytes);
+        }
         if let Some(recent) = lock(&partition.stretches).read(from, to, max_bytes) {
             return Ok(recent);
-        }
-        if !self.shared.ahead.keeps(max_bytes) {
-            return self.ask_store(&partition, from, |store| {
-                store.read(id, from, to, max_bytes)
-            });
         }
         let stretch = lock(&partition.stretches).at(from);
         self.shared.fill(&partition, &stretch, from, max_bytes)?;
@@ -74,14 +89,12 @@ impl Log {
         let read = lock(&partition.stretches).read(from, to, max_bytes);
         match read {
             Some(read) => Ok(read),
-            None => self.ask_store(&partition, from, |store| {
-                store.read(id, from, to, max_bytes)
-            }),
+            None => self.read(id, from, to, max_bytes),
         }
     }
 
-    /// As [`Log::read`] but from what was read a moment ago, or ahead, so it never blocks on the disk. `None` when that is
-    /// not there: ask [`Log::read`].
+    /// As [`Log::read_shared`] but from what was read a moment ago, or ahead, so it never blocks on the disk. `None` when that
+    /// is not there: ask [`Log::read_shared`].
     pub fn read_recent(
         &self,
         id: PartitionId,

@@ -20,7 +20,8 @@ const RECYCLED: [u8; 6] = [5, 6, 7, 8, 11, 131];
 /// [`StoreError::Corrupt`] where RocksDB would not come back from reading the directory's log files. Other damage is its own
 /// to find.
 pub(super) fn check(dir: &Path) -> Result<(), StoreError> {
-    let failed = |error: &std::io::Error| StoreError::Io(format!("read {}: {error}", dir.display()));
+    let failed =
+        |error: &std::io::Error| StoreError::Io(format!("read {}: {error}", dir.display()));
     // Without a manifest that can be named there is nothing that RocksDB would read.
     if let Ok((manifest, _)) = floor::current(dir) {
         check_file(&manifest)?;
@@ -71,13 +72,13 @@ fn recycled(block: &[u8]) -> Option<usize> {
 
 fn first_recycled(block: &[u8], goes_on: impl Fn(&[u8]) -> bool) -> Option<usize> {
     let mut at = 0;
-    while let Some(header) = block.get(at..at + HEADER_BYTES) {
-        if RECYCLED.contains(&header[6]) {
+    while let Some([_, _, _, _, low, high, kind]) = block.get(at..at + HEADER_BYTES) {
+        if RECYCLED.contains(kind) {
             return Some(at);
         }
-        let length = usize::from(u16::from_le_bytes([header[4], header[5]]));
-        let record = block.get(at..at + HEADER_BYTES + length)?;
-        if (header[6], length) == (0, 0) || !goes_on(record) {
+        let length = u16::from_le_bytes([*low, *high]);
+        let record = block.get(at..at + HEADER_BYTES + usize::from(length))?;
+        if (*kind, length) == (0, 0) || !goes_on(record) {
             return None;
         }
         at += record.len();
@@ -86,9 +87,11 @@ fn first_recycled(block: &[u8], goes_on: impl Fn(&[u8]) -> bool) -> Option<usize
 }
 
 fn crc_holds(record: &[u8]) -> bool {
-    let masked = u32::from_le_bytes([record[0], record[1], record[2], record[3]]);
-    let stored = masked.wrapping_sub(0xa282_ead8).rotate_left(15);
-    crc32c::crc32c(&record[6..]) == stored
+    let Some((masked, [_, _, covered @ ..])) = record.split_first_chunk::<4>() else {
+        return false;
+    };
+    let stored = u32::from_le_bytes(*masked).wrapping_sub(0xa282_ead8);
+    crc32c::crc32c(covered) == stored.rotate_left(15)
 }
 
 #[cfg(test)]

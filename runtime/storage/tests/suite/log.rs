@@ -106,7 +106,7 @@ fn old_batches(store: Arc<dyn LogStore>, read_ahead_bytes: usize) -> Arc<Log> {
 
 /// Reads on from `from`, and what comes next before it is asked for; gives where that begins.
 fn read_on(log: &Log, id: PartitionId, from: i64) -> i64 {
-    let found = log.read(id, from, i64::MAX, 4_500).unwrap();
+    let found = log.read_shared(id, from, i64::MAX, 4_500).unwrap();
     let next = found.last().unwrap().row.last_offset + 1;
     if let Some(ahead) = log.ahead(id, from, next, 4_500) {
         ahead();
@@ -154,7 +154,7 @@ fn what_was_read_is_forgotten_where_the_log_changes() {
         log.truncate(P0, next + 1).unwrap();
         assert!(log.read_recent(P0, 0, i64::MAX, 4_500).is_none());
         append(&log, 0, batch_at(&[77, 0, 0], 100));
-        let found = log.read(P0, next, i64::MAX, 4_500).unwrap();
+        let found = log.read_shared(P0, next, i64::MAX, 4_500).unwrap();
         let found = Batch::check(found[0].batch.clone()).unwrap();
         assert_eq!(found.header().max_timestamp, 77);
         log.move_log_start(P0, 3).unwrap();
@@ -180,7 +180,7 @@ fn what_is_read_ahead_stays_within_its_budget() {
         // What nobody asks for takes half of it at most.
         let next = [P0, P1].map(|id| read_on(&log, id, 0));
         assert!(log.ahead(PartitionId(2), 0, next[0], 4_500).is_none());
-        log.read(P0, next[0], i64::MAX, 4_500).unwrap();
+        log.read_shared(P0, next[0], i64::MAX, 4_500).unwrap();
         assert!(log.ahead(PartitionId(2), 0, next[0], 4_500).is_some());
 
         let log = old_batches(Arc::new(MemoryLog::new()), 0);
@@ -194,11 +194,11 @@ fn a_stretch_that_cannot_be_read_is_read_again() {
     let store = Troubled::new(Arc::new(MemoryLog::new()));
     let log = old_batches(store.clone(), 1 << 20);
     store.fail_read.store(true, Ordering::SeqCst);
-    assert!(log.read(P0, 0, i64::MAX, 4_500).is_err());
+    assert!(log.read_shared(P0, 0, i64::MAX, 4_500).is_err());
     assert!(log.ahead(P0, 0, 12, 4_500).map(|ahead| ahead()).is_some());
     store.fail_read.store(false, Ordering::SeqCst);
     for from in [0, 12] {
-        let found = log.read(P0, from, i64::MAX, 4_500).unwrap();
+        let found = log.read_shared(P0, from, i64::MAX, 4_500).unwrap();
         assert_eq!(found[0].row.base_offset, from);
     }
 }
