@@ -345,11 +345,7 @@ def kafka_console_consumer_formatters(bench):
     bench.fill(topic, 5)
     run_perf(bench, topic, "--transaction-duration-ms", 200, "--transactional-id", "ended")
     bench.tool("kafka-console-consumer", "--topic", topic, "--from-beginning", "--max-messages", 5, "--group", "g-formatted")
-    begun = confluent_kafka.Producer({"bootstrap.servers": bench.broker.bootstrap, "transactional.id": "begun"})
-    begun.init_transactions()
-    begun.begin_transaction()
-    begun.produce(topic, b"half")
-    begun.flush()
+    begun = begin(bench, topic, "begun")
     ended, ongoing = (transaction_states(bench, transactional_id) for transactional_id in ("ended", "begun"))
     begun.commit_transaction()
     # Older states may be compacted away, on both brokers.
@@ -361,6 +357,16 @@ def kafka_console_consumer_formatters(bench):
     said = internal(bench, "__consumer_offsets", "GroupMetadataMessageFormatter")
     members = [len(row["value"]["data"]["members"]) for row in said if row["key"]["data"]["group"] == "g-formatted"]
     same(members[-1], 0, f"members of the group: {members}")
+
+
+def begin(bench, topic, transactional_id):
+    """A producer in the middle of a transaction, whose last state names the topic: compaction leaves it there."""
+    begun = confluent_kafka.Producer({"bootstrap.servers": bench.broker.bootstrap, "transactional.id": transactional_id})
+    begun.init_transactions()
+    begun.begin_transaction()
+    begun.produce(topic, b"half")
+    begun.flush()
+    return begun
 
 
 def transaction_states(bench, transactional_id):
@@ -386,7 +392,9 @@ def kafka_dump_log(bench):
     run_perf(bench, topic, "--transaction-duration-ms", 200, "--transactional-id", "dumped")
     bench.tool("kafka-console-consumer", "--topic", topic, "--from-beginning", "--max-messages", 5, "--group", "g-dumped")
     contains(dumped(bench, topic, "--print-data-log"), r"isTransactional: true isControl: true", "endTxnMarker: COMMIT")
+    begun = begin(bench, topic, "dumped-begun")
     contains(dumped(bench, "__transaction_state", "--transaction-log-decoder"), r'"transactionalId":"dumped"', r'"topic":"t-dump"')
+    begun.commit_transaction()
     contains(dumped(bench, "__consumer_offsets", "--offsets-decoder"), r'"group":"g-dumped"', r'"offset":5\b')
 
 
