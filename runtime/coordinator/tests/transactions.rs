@@ -130,7 +130,7 @@ fn a_retry_before_the_markers_are_written_waits() {
     host.end("x", p, true, 0).unwrap();
     assert_eq!(host.state("x"), "PrepareCommit");
     assert_eq!(host.end("x", p, true, 0).err(), CONCURRENT);
-    assert_eq!(host.end("x", p, false, 0).err(), BAD_STATE);
+    assert_eq!(host.end("x", p, false, 0).err(), CONCURRENT);
     assert_eq!(host.add("x", p, &[("a", 0)]).err(), CONCURRENT);
     assert_eq!(host.init("x").err(), CONCURRENT);
     host.finish_marker(MarkerOutcome::Failed);
@@ -277,6 +277,22 @@ fn additions_wait_for_the_one_before_and_ends_do_not() {
     );
     let third = host.send_add("x", p, &[("a", 0)], 2);
     assert_eq!(host.take(third), Some(TransactionReply::Add(Ok(()))));
+}
+
+/// A client of transaction.version 2 goes on when the end is prepared, and may end the next transaction before the markers of
+/// this one are written.
+#[test]
+fn who_ends_the_next_transaction_too_soon_is_told_to_wait() {
+    let mut host = Host::new();
+    host.hold_markers = true;
+    let p = host.init("x").unwrap();
+    host.add_v2("x", p, &[("a", 0)]).unwrap();
+    let next = host.end("x", p, true, 2).unwrap();
+    for (producer, commit) in [(next, false), (next, true), (p, true)] {
+        assert_eq!(host.end("x", producer, commit, 2).err(), CONCURRENT);
+    }
+    host.finish_marker(MarkerOutcome::Written);
+    assert!(host.end("x", next, false, 2).is_ok());
 }
 
 #[test]

@@ -305,6 +305,8 @@ impl Transaction {
         now_ms: i64,
     ) -> Result<Ended, TransactionError> {
         match request.client_version >= EPOCH_BUMPS {
+            // Before the producer is looked at, which may be told of by the end that is on its way (KAFKA-18464).
+            true if self.state.is_prepared() => Err(TransactionError::ConcurrentTransactions),
             true => self.end_and_bump(request, fresh, now_ms),
             false => self.end_in_epoch(request, now_ms),
         }
@@ -325,9 +327,7 @@ impl Transaction {
             (TransactionState::CompleteCommit, true) | (TransactionState::CompleteAbort, false) => {
                 Ok(Ended::Already(self.producer()))
             }
-            (TransactionState::PrepareCommit, true) | (TransactionState::PrepareAbort, false) => {
-                Err(TransactionError::ConcurrentTransactions)
-            }
+            (state, _) if state.is_prepared() => Err(TransactionError::ConcurrentTransactions),
             _ => Err(TransactionError::InvalidTxnState),
         }
     }
@@ -355,7 +355,6 @@ impl Transaction {
         }
         let current = self.producer_epoch == epoch;
         let valid = match self.state {
-            TransactionState::PrepareCommit | TransactionState::PrepareAbort => retry_after_bump,
             TransactionState::CompleteCommit | TransactionState::CompleteAbort => retry || current,
             _ => current,
         };
@@ -383,9 +382,6 @@ impl Transaction {
                 prepare()
             }
             (TransactionState::Empty, false) => prepare(),
-            (TransactionState::PrepareCommit, true) | (TransactionState::PrepareAbort, false) => {
-                Err(TransactionError::ConcurrentTransactions)
-            }
             _ => Err(TransactionError::InvalidTxnState),
         }
     }
