@@ -12,7 +12,7 @@ import threading
 import time
 
 from common import create, read_all
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from disks import used
 from harness import wire
@@ -75,9 +75,19 @@ def retention(broker, admin):
 
     def clean():
         alter(admin, "aged", {"retention.bytes": "1000000"})
+        # What is left of the compacted topic may be given back just now too.
+        until(lambda: log_start(broker, "aged") > RECORDS // 2, "half of the records are gone", 60)
         until(lambda: full - used(broker.data) > 0.5 * (MEGABYTES << 20), "half of it is off the disk", 60)
 
     served(broker, "aged", clean)
+
+
+def log_start(broker, topic):
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "none", "log_level": 2})
+    try:
+        return consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)[0]
+    finally:
+        consumer.close()
 
 
 def served(broker, topic, clean):
@@ -90,6 +100,8 @@ def served(broker, topic, clean):
         until(lambda: all(len(service.times) >= 20 or service.error for service in services), "the services run", 60)
         begin = time.monotonic()
         clean()
+        # It may be over before anybody could ask for something.
+        until(lambda: all(service.error or service.since(begin) >= LEAST_ANSWERS for service in services), "the services go on", 60)
         end = time.monotonic()
     finally:
         for service in services:
@@ -114,6 +126,9 @@ class Service(threading.Thread):
     def __init__(self, name):
         super().__init__(daemon=True, name=name)
         self.times, self.error, self.stopping, self.written = [], None, False, {}
+
+    def since(self, begin):
+        return sum(at + took > begin for at, took in list(self.times))
 
     def run(self):
         try:
