@@ -317,13 +317,6 @@ fn requests_are_checked_before_anything_happens() {
     );
     assert_eq!(
         refused(ConsumerHeartbeat {
-            rebalance_timeout_ms: -1,
-            ..good.clone()
-        }),
-        42
-    );
-    assert_eq!(
-        refused(ConsumerHeartbeat {
             owned: Some(partitions("t", 0..1)),
             ..good.clone()
         }),
@@ -389,10 +382,20 @@ fn a_member_that_does_not_say_what_it_owns_joins_with_nothing() {
     host.set_topics(&[("t", 2)]);
     let silent = ConsumerHeartbeat {
         owned: None,
+        rebalance_timeout_ms: -1,
         ..joining("g", "a", &["t"])
     };
     let joined = host.beat(silent).unwrap();
     assert_eq!(joined.assignment, Some(partitions("t", 0..2)));
+    // It has the time that clients give themselves to let go of something.
+    host.beat(joining("g", "b", &["t"])).unwrap();
+    let all = Some(partitions("t", 0..2));
+    for _ in 0..28 {
+        host.advance(10_000);
+        assert!(host.beat(beating("g", "a", 1, all.clone())).is_ok());
+    }
+    host.advance(30_000);
+    assert!(host.beat(beating("g", "a", 1, all)).is_err());
 }
 
 #[test]

@@ -16,6 +16,8 @@ const JOINS: i32 = 0;
 const LEAVES: i32 = -1;
 /// "Not changed", of a timeout.
 const AS_BEFORE: i32 = -1;
+/// Of a member that does not say: what clients say by themselves (`max.poll.interval.ms`).
+const DEFAULT_REBALANCE_TIMEOUT_MS: i32 = 300_000;
 
 /// Whose place a member takes.
 pub(super) enum Place {
@@ -58,11 +60,8 @@ pub(crate) fn check_fields(
         return invalid("A name is longer than Kafka's records hold.");
     }
     match beat.epoch {
-        JOINS if beat.rebalance_timeout_ms == AS_BEFORE => {
-            return invalid("RebalanceTimeoutMs must be given when joining.");
-        }
-        // Null says as well that nothing is owned. Kafka wants an empty list, but librdkafka 2.12 that leaves and joins at
-        // once sends null, which against Kafka's slower answers does not come to pass, and takes a refusal for fatal.
+        // Null says as well that nothing is owned. Kafka wants an empty list, and a timeout, but librdkafka 2.12 that leaves and
+        // joins at once sends neither, which against Kafka's slower answers does not come to pass, and takes a refusal for fatal.
         JOINS if beat.owned.as_ref().is_some_and(|owned| !owned.is_empty()) => {
             return invalid("TopicPartitions must be empty when joining.");
         }
@@ -375,6 +374,8 @@ fn update(member: &mut Member, beat: ConsumerHeartbeat) {
     }
     if beat.rebalance_timeout_ms != AS_BEFORE {
         about.rebalance_timeout_ms = beat.rebalance_timeout_ms;
+    } else if about.rebalance_timeout_ms <= 0 {
+        about.rebalance_timeout_ms = DEFAULT_REBALANCE_TIMEOUT_MS;
     }
     if let Some(names) = beat.subscribed_names {
         about.subscribed_names = names;
