@@ -94,6 +94,8 @@ class Librdkafka848(Librdkafka):
         *Librdkafka.EXPLAINED,
         Why("0045_resubscribe_with_regex", "wants a first assignment without the topics of a regular expression, which Kafka resolves after it has "
             "answered; here the first answer has them"),
+        Why("0045_subscribe_many_updates", "fails now and then under load, where a heartbeat is answered within a millisecond: a subscription that "
+            "follows an unsubscribe is then lost in the client; on Apache Kafka too (18 of 25 runs) with group.coordinator.append.linger.ms=0"),
     ]
 
 
