@@ -155,6 +155,8 @@ impl Running {
 
 /// Connections that may wait, where no configuration says it.
 const BACKLOG: u32 = 1024;
+/// A tenth of the writer's time at most goes to syncs that nobody asked for, unless they are overdue.
+const LAZY_SYNC_FACTOR: u32 = 10;
 
 /// What the sockets of a listener are given.
 #[derive(Clone, Copy)]
@@ -246,6 +248,7 @@ fn open_stores_blocking(config: &ServerConfig) -> Result<Stores, StartError> {
         read_ahead_bytes: parts[Part::ReadAhead],
         queue_bytes: parts[Part::AppendQueue],
         lazy_sync_ms: config.lazy_sync_ms,
+        lazy_sync_factor: LAZY_SYNC_FACTOR,
         ..LogOptions::default()
     };
     let log = Log::open(Arc::new(store), options).map_err(failed(&log_dir))?;

@@ -59,7 +59,7 @@ static KEYS: &[OwnKey] = keys![
     "tidegate.scrub.interval.ms", Long, "604800000", Check::AtLeast(0),
         "Time between two scrubs, in milliseconds; the first begins with the broker. A scrub reads everything stored and checks it. 0 is never.";
     "tidegate.sync.lazy.ms", Int, "20", Check::Between(1, 60_000),
-        "A write that no acks=all waits for is synced to disk within this time, in milliseconds; consumers see it then.";
+        "A write that no acks=all waits for is synced to disk within this time, in milliseconds, or sooner where syncs are quick; consumers see it then.";
     "tidegate.read.ahead.bytes", Long, "-1", Check::Between(-1, 1_099_511_627_776),
         "Batches older than the tail cache that were read a moment ago, for whoever else reads them, or ahead of a consumer that reads on. 0 for neither, -1 is its share of tidegate.memory.bytes.";
     "tidegate.tail.cache.bytes", Long, "-1", Check::Between(-1, 1_099_511_627_776),

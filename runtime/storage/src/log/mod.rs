@@ -131,6 +131,8 @@ pub struct LogOptions {
     pub queue_bytes: usize,
     /// How long a written append may wait for a sync nobody asked for. `u64::MAX`: for ever.
     pub lazy_sync_ms: u64,
+    /// It comes sooner where syncs are quick: after so many times what the last one took. 0: never sooner.
+    pub lazy_sync_factor: u32,
     /// Bytes of batches that go into one write, one append at least.
     pub group_bytes: usize,
 }
@@ -142,6 +144,7 @@ impl Default for LogOptions {
             read_ahead_bytes: 64 << 20,
             queue_bytes: 64 << 20,
             lazy_sync_ms: 20,
+            lazy_sync_factor: 0,
             group_bytes: 4 << 20,
         }
     }

@@ -12,7 +12,7 @@ use super::partition::Partition;
 use super::plan::{Outcome, Plan};
 use super::queue::{Backlog, Drained};
 use super::tail::Order;
-use super::{Append, Shared, lock};
+use super::{Append, LogOptions, Shared, lock};
 use crate::{AppendError, Progress, StoreError, StoreHealth, Stored};
 
 pub(crate) struct Writer {
@@ -22,6 +22,8 @@ pub(crate) struct Writer {
     unsynced: HashMap<PartitionId, Unsynced>,
     /// When the next sync is due: the earliest time that any unsynced write's partition asks for.
     sync_at: Option<Instant>,
+    /// What the last sync took.
+    sync_took: Duration,
 }
 
 struct Unsynced {
@@ -37,6 +39,7 @@ impl Writer {
             tail,
             unsynced: HashMap::new(),
             sync_at: None,
+            sync_took: Duration::ZERO,
         }
     }
 
@@ -127,7 +130,7 @@ impl Writer {
             };
             self.tail.publish(&placed.partition, stored);
         }
-        let now = Instant::now();
+        let (now, lazy_ms) = (Instant::now(), self.lazy_ms());
         for (id, (partition, end)) in &plan.ends {
             let records = end.offset.saturating_sub(partition.end().offset);
             partition.set_end(*end);
@@ -136,7 +139,6 @@ impl Writer {
                 records: 0,
             });
             unsynced.records = unsynced.records.saturating_add(records.cast_unsigned());
-            let lazy_ms = self.shared.options.lazy_sync_ms;
             let patience = partition
                 .flush_policy()
                 .patience_ms(unsynced.records, lazy_ms);
@@ -181,7 +183,8 @@ impl Writer {
             self.shared.go_offline(&format!("sync failed: {error}"));
             error.to_string()
         })?;
-        self.shared.counters.synced(start.elapsed());
+        self.sync_took = start.elapsed();
+        self.shared.counters.synced(self.sync_took);
         self.unsynced
             .values()
             .for_each(|unsynced| unsynced.partition.set_synced());
@@ -217,6 +220,20 @@ impl Writer {
         for listener in listeners.iter() {
             guarded("progress listener", || listener(&progress));
         }
+    }
+
+    /// How long a sync that nobody asked for is put off: consumers wait for it, and all else waits while it is made.
+    fn lazy_ms(&self) -> u64 {
+        let LogOptions {
+            lazy_sync_ms,
+            lazy_sync_factor,
+            ..
+        } = self.shared.options;
+        if lazy_sync_factor == 0 {
+            return lazy_sync_ms;
+        }
+        let quick = self.sync_took.saturating_mul(lazy_sync_factor).as_millis();
+        u64::try_from(quick).map_or(lazy_sync_ms, |quick| quick.max(1).min(lazy_sync_ms))
     }
 
     fn time_left(&self) -> Option<Duration> {

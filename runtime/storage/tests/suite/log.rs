@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::common::{
     EPOCH, Troubled, append, batch, batch_at, empty_batch, entry, open, open_with, part, submit,
@@ -87,6 +88,32 @@ fn the_tail_reads_as_the_store_does() {
         assert!(cached > 20, "{cached}");
         assert_eq!(log.read_tail(P0, end, end, ALL), Some(vec![]));
         assert_eq!(log.read_tail(P0, end + 1, end, ALL), None);
+    });
+}
+
+#[test]
+fn a_sync_that_nobody_asked_for_comes_sooner_where_syncs_are_quick() {
+    on_both(|store| {
+        let options = LogOptions {
+            lazy_sync_ms: 3_600_000,
+            lazy_sync_factor: 10,
+            ..LogOptions::default()
+        };
+        let log = open_with(store, 1, options);
+        let (told, synced) = channel();
+        let told = Mutex::new(told);
+        log.on_progress(Box::new(move |progress| {
+            for moved in progress
+                .iter()
+                .filter(|moved| moved.synced_end == moved.end)
+            {
+                let _ = told.lock().unwrap().send(moved.end);
+            }
+        }));
+        for end in [3, 6] {
+            submit(&log, vec![part(0, batch(3))], false);
+            while synced.recv_timeout(Duration::from_secs(60)).unwrap() < end {}
+        }
     });
 }
 
