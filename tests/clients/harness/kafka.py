@@ -79,7 +79,7 @@ class Kafka(Server):
         self.properties.write_text("".join(f"{key}={value}\n" for key, value in self.configs.items()))
         if self.starts == 1:
             cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            self.tool("kafka-storage", "format", "--config", self.properties, "--cluster-id", cluster)
+            self.tool("kafka-storage", "format", "--config", self.properties, f"--cluster-id={cluster}")
         return java("kafka.Kafka", self.properties, heap=self.heap, log="warn",
                     properties={"org.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer": "info"})
 
