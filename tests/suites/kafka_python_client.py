@@ -3,6 +3,11 @@
 from suite import Suite, Why, checkout, pytest, virtual_environment
 
 
+# Shown on both brokers by too_soon.py.
+SUBSCRIBES_TOO_SOON = ("now and then the consumer subscribes while its first metadata request, which names no topics, is on its way, takes the answer "
+                       "for that of its subscription, and asks again after five minutes")
+
+
 class KafkaPython(Suite):
     NAME = "kafka-python"
     VERSION = "checkout"
@@ -13,6 +18,8 @@ class KafkaPython(Suite):
         Why("TestSSLConnection::*", "starts brokers of its own, for TLS"),
         Why("*describe_metadata_quorum", "left out by design: DescribeQuorum comes with the cluster"),
         Why("*acls*", "left out by design: ACLs come with the security issue"),
+        Why("*max_in_flight*", SUBSCRIBES_TOO_SOON),
+        Why("*max_bytes_simple", SUBSCRIBES_TOO_SOON),
     ]
 
     def prepare(self):

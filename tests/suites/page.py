@@ -18,13 +18,16 @@ written."""
 
 
 def text(everything):
+    """The whole page. A suite without a result in the cache keeps what the page says of the same version."""
+    rows, sections = _known()
     lines = [INTRODUCTION, "", NOTE, "",
              "| suite | version | passed | failed, explained | failed | skipped by the suite | Apache Kafka 4.1: passed, failed, skipped |",
              "| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
+    kept = {suite.NAME for suite, said in everything if not any(said.values()) and _key(suite) in rows}
     for suite, said in everything:
-        lines.append(_row(suite, said))
+        lines.append(rows[_key(suite)] if suite.NAME in kept else _row(suite, said))
     for suite, said in everything:
-        lines += _failures(suite, said)
+        lines += sections.get(suite.NAME, []) if suite.NAME in kept else _failures(suite, said)
     return "\n".join(lines) + "\n"
 
 
@@ -36,6 +39,22 @@ def write(page):
     before, rest = document.split(BEGIN)
     after = rest.split(END)[1]
     DOCUMENT.write_text(f"{before}{BEGIN}\n\n{page}\n{END}{after}")
+
+
+def _known():
+    """The rows of the page as it is, by how they begin, and the lines of its sections, by their suites."""
+    document = DOCUMENT.read_text() if DOCUMENT.is_file() else ""
+    table, *parts = document.partition(BEGIN)[2].partition(END)[0].split("\n### ")
+    rows = {"|".join(line.split("|")[:3]): line for line in table.splitlines() if line.startswith("| ")}
+    sections = {}
+    for part in parts:
+        name, *lines = part.strip().splitlines()
+        sections[name] = [f"\n### {name}", *lines]
+    return rows, sections
+
+
+def _key(suite):
+    return f"| {suite.NAME} | {suite.VERSION} "
 
 
 def closing(everything):

@@ -22,18 +22,16 @@ const RETRY_MS: i64 = 1_000;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LogState {
     newest: Option<AppendId>,
-    /// The log does not say what the group is.
-    lost: bool,
     /// Keys of lost tombstones.
     doomed: BTreeSet<Bytes>,
-    /// When the group writes itself down if it had no occasion before.
+    /// Set while the log does not say what the group is: when the group writes itself down if it had no occasion before.
     pub(crate) retry_ms: Option<i64>,
 }
 
 impl LogState {
     /// Whether the log says what the group is, and nothing is on its way there.
     pub(crate) fn is_settled(&self, out: &Outbox) -> bool {
-        !self.lost && self.newest.is_none_or(|id| !out.is_pending(id))
+        self.retry_ms.is_none() && self.newest.is_none_or(|id| !out.is_pending(id))
     }
 }
 
@@ -45,12 +43,13 @@ impl Group {
         records: Vec<LogRecord>,
         cx: &mut Context<'_>,
     ) {
-        let records = match self.log.lost {
-            true => self.whole(records),
-            false => records,
+        let records = match self.log.retry_ms {
+            Some(_) => self.whole(records),
+            None => records,
         };
+        // The log says what the group is, or will.
+        self.log.retry_ms = None;
         if records.is_empty() {
-            self.found();
             if let Some((token, reply)) = reply {
                 self.reply_in_turn(token, reply, cx);
             }
@@ -81,7 +80,7 @@ impl Group {
         cx: &mut Context<'_>,
         pending: impl FnOnce(Logged) -> Pending,
     ) -> AppendId {
-        self.found();
+        self.log.retry_ms = None;
         let tombstones = records.iter().filter(|(_, value)| value.is_none());
         let of = Logged {
             group: self.name.clone(),
@@ -90,12 +89,6 @@ impl Group {
         let id = cx.out.append(records, pending(of));
         self.log.newest = Some(id);
         id
-    }
-
-    /// The log says what the group is, or will.
-    fn found(&mut self) {
-        self.log.lost = false;
-        self.log.retry_ms = None;
     }
 
     /// What is told must not be newer than what is stored.
@@ -118,22 +111,15 @@ impl Group {
             }
             None => Vec::new(),
         };
-        let is_consumer = self.consumer.is_some();
-        let known: BTreeSet<Bytes> = all.iter().map(|(key, _)| key.clone()).collect();
-        let last: BTreeMap<Bytes, usize> = records
-            .iter()
-            .enumerate()
-            .map(|(at, (key, _))| (key.clone(), at))
-            .collect();
-        for (at, (key, value)) in records.into_iter().enumerate() {
-            let is_last = last.get(&key) == Some(&at);
+        // Of several records of one key, the last.
+        let told: BTreeMap<Bytes, Option<Bytes>> = records.into_iter().collect();
+        for (key, value) in told {
+            // What a consumer group is stands in its records above, and so does a classic group that is written down.
+            let is_there = self.consumer.is_some() || all.iter().any(|(there, _)| *there == key);
             match value {
-                None if is_last => drop(doomed.insert(key)),
-                // A consumer group's records are all there already, and so is what a classic group is.
-                Some(_) if is_last && !is_consumer && !known.contains(&key) => {
-                    all.push((key, value))
-                }
-                _ => {}
+                None => drop(doomed.insert(key)),
+                Some(_) if is_there => {}
+                Some(_) => all.push((key, value)),
             }
         }
         let present: BTreeSet<&Bytes> = all.iter().map(|(key, _)| key).collect();
@@ -146,7 +132,6 @@ impl Group {
     /// An append of this group was refused, and what follows it: to be told of all before anything else is done.
     pub(crate) fn lose(&mut self, tombstones: Vec<Bytes>, now_ms: i64) {
         self.log.doomed.extend(tombstones);
-        self.log.lost = true;
         self.log.retry_ms = Some(now_ms.saturating_add(RETRY_MS));
     }
 

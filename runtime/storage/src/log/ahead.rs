@@ -68,6 +68,13 @@ impl Stretch {
         filled
     }
 
+    /// As [`crate::LogStore::read`], of this stretch alone.
+    pub(crate) fn read(&self, from: Offset, to: Offset, max_bytes: usize) -> Vec<Stored> {
+        let mut found = Found::default();
+        self.add_to(&mut found, from, to, max_bytes);
+        found.batches
+    }
+
     fn end(&self) -> Option<Offset> {
         let last = self.batches.get()?.last()?;
         Some(last.row.last_offset.saturating_add(1))
@@ -212,6 +219,10 @@ impl Ahead {
         };
         if batches.is_empty() {
             return entry.forget();
+        }
+        // A batch comes whole, whatever its size, so it may have come to more than was asked for.
+        if let Some(unasked) = &mut *lock(&stretch.unasked) {
+            *unasked = Unasked::count(&self.unasked, entry.charge);
         }
         let mut order = lock(&self.order);
         order.used = order.used.saturating_add(entry.charge);

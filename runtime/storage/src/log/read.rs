@@ -85,12 +85,12 @@ impl Log {
         }
         let stretch = lock(&partition.stretches).at(from);
         self.shared.fill(&partition, &stretch, from, max_bytes)?;
-        // Somebody else's may have been another stretch of the log by now, or none.
-        let read = lock(&partition.stretches).read(from, to, max_bytes);
-        match read {
-            Some(read) => Ok(read),
-            None => self.read(id, from, to, max_bytes),
+        let read = stretch.read(from, to, max_bytes);
+        // Whoever read it could not.
+        if read.is_empty() {
+            return self.read(id, from, to, max_bytes);
         }
+        Ok(read)
     }
 
     /// As [`Log::read_shared`] but from what was read a moment ago, or ahead, so it never blocks on the disk. `None` when that
