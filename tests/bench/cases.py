@@ -15,6 +15,7 @@ GENERATOR = environment.TARGET / "release" / "tidegate-bench"
 CLIENT = environment.ROOT / "tests" / "bench" / "librdkafka.py"
 MATCH = {"tidegate.produce.chain": "match", "tidegate.plugin.match.field": "value", "tidegate.plugin.match.op": "contains",
          "tidegate.plugin.match.value": "keep"}
+PERCENTILES = {"p50": "p50", "p99": "p99", "p999": "p99.9"}
 FLUSHED = {"flush.messages": "1"}
 RELAXED = {"flush.ms": "1000"}
 
@@ -192,9 +193,22 @@ class Latency(Topic):
     def load(self, broker, topic, bounds):
         figures = generate("latency", broker, topic, acks=self.durability.acks, rate=1000, **{"batch-bytes": 10_000},
                            seconds=bounds.latency_seconds)
-        named = {"p50": "p50", "p99": "p99", "p999": "p99.9"}
         return {**figures, **{f"{what} {shown} ms": figures[f"{what}_{key}_ms"]
-                              for what in ("ack", "receive") for key, shown in named.items()}}
+                              for what in ("ack", "receive") for key, shown in PERCENTILES.items()}}
+
+
+class Floor(Case):
+    """The rate of `Latency` to a thread that only answers, or only syncs, in turns with the brokers: what nobody can be quicker than."""
+
+    def __init__(self, durability, quick=False):
+        self.durability, self.quick = durability, quick
+        self.name = f"floor: no broker, 100 batches/s, {durability.label}"
+        self.goals = {"ack p50 ms": None, "ack p99 ms": None, "ack p99.9 ms": None}
+
+    def measure(self, broker, side, bounds):
+        figures = child([str(GENERATOR), "floor", "--directory", str(broker.data), "--acks", self.durability.acks, "--rate", "1000",
+                         "--batch-bytes", "10000", "--seconds", str(bounds.latency_seconds)], bounds.latency_seconds + 60)
+        return {**figures, **{f"ack {shown} ms": figures[f"ack_{key}_ms"] for key, shown in PERCENTILES.items()}}
 
 
 class Idle(Case):
@@ -277,6 +291,7 @@ def all_cases():
         FromStart(quick=True), FromStart(16), FromStart(1, 10),
         *(Latency(durability, quick=durability.equal)
           for durability in (UNSYNCED, SYNCED, STRICTER, LAXER, RELAXED_BOTH)),
+        *(Floor(durability, quick=True) for durability in (UNSYNCED, SYNCED)),
         *(tool(durability, quick=False) for tool in (PerfTest, Librdkafka) for durability in (UNSYNCED, SYNCED)),
         Idle(quick=True),
     ]

@@ -10,16 +10,13 @@ the file. A goal that is missed does not fail the run.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import pathlib
 import platform
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "clients"))
@@ -31,10 +28,10 @@ environment.enter()
 import brokers
 import cases
 import table
+from page_cache import PageCache
 
 BEGIN, END = "<!-- bench-kafka: begin -->", "<!-- bench-kafka: end -->"
 RESULTS = environment.ROOT / "target" / "bench-kafka.json"
-LEAST_MEMORY, LEAST_DISK = 512 << 20, 10 << 30
 
 
 def main():
@@ -84,27 +81,6 @@ def text(results):
         *(f"\nFAILED {name}: {why}" for name, why in results["failed"].items())])
 
 
-@contextlib.contextmanager
-def full_page_cache():
-    """Fills the page cache with a file that stays. A virtual machine gets memory from its host when it is first written, gives back what
-    is free for a while, and gets it again at a tenth of the speed of a copy (0.4 GB/s instead of 6): whoever makes the page cache grow
-    would be charged for it. What is taken from this file is there."""
-    with tempfile.TemporaryFile() as file:
-        chunk, room = b"." * (8 << 20), shutil.disk_usage(tempfile.gettempdir()).free - LEAST_DISK
-        say("filling the page cache")
-        while free_memory() > LEAST_MEMORY and file.tell() < room:
-            file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-        yield
-
-
-def free_memory():
-    """Bytes that nobody uses, not even for files."""
-    found = re.search(r"^MemFree: *(\d+) kB", pathlib.Path("/proc/meminfo").read_text(), re.MULTILINE)
-    return int(found[1]) << 10 if found else 0
-
-
 class Bench:
     """Runs cases in rounds and keeps what they measured, also when it is interrupted."""
 
@@ -116,7 +92,9 @@ class Bench:
     def run(self, chosen):
         shared = [case for case in chosen if not case.own_broker]
         try:
-            with full_page_cache():
+            with PageCache() as self.page_cache:
+                say("filling the page cache")
+                self.page_cache.fill()
                 if shared:
                     self.run_shared(shared)
                 for case in chosen:
@@ -161,6 +139,7 @@ class Bench:
     def measure(self, case, side, both):
         # What the other one left to be written must not be written at the cost of this one.
         os.sync()
+        self.page_cache.fill()
         if both:
             return case.measure(both[side], side, self.bounds)
         broker = brokers.SIDES[side]()

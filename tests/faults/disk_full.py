@@ -44,6 +44,8 @@ def full(disk):
             same("\ntidegate_store_online 1\n" in broker.get("/metrics"), True, "the store stays online")
             ballast.unlink()
             until(lambda: keep(connection, acked), "a produce is taken again", 60)
+        said = broker.log.read_text()
+        same((said.count("the disk is full"), said.count("there is room on the disk again")), (1, 1), "what the log says of it")
         broker.kill()
         broker.start()
         with wire.Connection(broker.port) as connection:

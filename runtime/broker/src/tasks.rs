@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::broker::Broker;
 use crate::clock::now_ms;
 use crate::plugins::PluginLogs;
 use crate::scrub;
 
+/// Longest that the first look at retention waits after a start (Kafka's `log.initial.task.delay.ms`): whoever restores old
+/// records to a broker that just started keeps them as long as on any other.
+const FIRST_CLEAN: Duration = Duration::from_secs(30);
 /// Groups count time in session timeouts of seconds; a tenth of one is exact enough.
 const GROUP_TICK: Duration = Duration::from_millis(50);
 /// How often partitions are asked whether their producer snapshot is too old.
@@ -28,7 +32,14 @@ pub(crate) fn spawn(
     stopping: &watch::Receiver<bool>,
 ) {
     let check = Duration::from_millis(broker.config.log_retention_check_interval_ms.max(1));
-    tasks.spawn(every(check, stopping.clone(), broker.clone(), clean));
+    let first = check.min(FIRST_CLEAN);
+    tasks.spawn(every_from(
+        first,
+        check,
+        stopping.clone(),
+        broker.clone(),
+        clean,
+    ));
     tasks.spawn(every(
         SNAPSHOT_CHECK,
         stopping.clone(),
@@ -72,11 +83,21 @@ pub(crate) fn spawn(
 
 async fn every<F: Future<Output = ()>>(
     period: Duration,
+    stopping: watch::Receiver<bool>,
+    broker: Arc<Broker>,
+    act: impl FnMut(Arc<Broker>) -> F,
+) {
+    every_from(Duration::ZERO, period, stopping, broker, act).await;
+}
+
+async fn every_from<F: Future<Output = ()>>(
+    first: Duration,
+    period: Duration,
     mut stopping: watch::Receiver<bool>,
     broker: Arc<Broker>,
     mut act: impl FnMut(Arc<Broker>) -> F,
 ) {
-    let mut ticks = tokio::time::interval(period);
+    let mut ticks = tokio::time::interval_at(Instant::now() + first, period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let stopped = tokio::select! {

@@ -18,10 +18,7 @@ use crate::produce::{interval, sleep_until};
 const WARM_UP: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(options: &Options) -> Result<Figures, Failure> {
-    if options.rate <= 0.0 {
-        return Err("latency is measured at a rate".into());
-    }
-    let plan = Plan::new(options);
+    let plan = Plan::new(options)?;
     let mut frames = (0..options.partitions)
         .map(|partition| frames::produce(options, partition..partition + 1, 1))
         .collect::<Result<Vec<_>, _>>()?;
@@ -32,7 +29,7 @@ pub(crate) fn run(options: &Options) -> Result<Figures, Failure> {
     let (mut acks, mut receipts) = thread::scope(|scope| {
         let plan = &plan;
         let (start, reader) = (start.at(), &mut reader);
-        let acks = scope.spawn(move || plan.acks(&mut answers, start));
+        let acks = scope.spawn(move || plan.acks(&mut answers, start, frames::check_produced));
         let receipts = scope.spawn(move || plan.receipts(reader, options, start));
         plan.send(&mut sender, &mut frames, start)?;
         Ok::<_, Failure>((joined(acks.join())?, joined(receipts.join())?))
@@ -45,7 +42,7 @@ pub(crate) fn run(options: &Options) -> Result<Figures, Failure> {
 }
 
 /// Batches in turn over the partitions, each due a fixed time after the one before.
-struct Plan {
+pub(crate) struct Plan {
     batches: u64,
     batch_records: u64,
     partitions: u64,
@@ -53,24 +50,27 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(options: &Options) -> Plan {
+    pub(crate) fn new(options: &Options) -> Result<Plan, Failure> {
+        if options.rate <= 0.0 {
+            return Err("latency is measured at a rate".into());
+        }
         let batch_records = options.batch_records() as u64;
         let interval = interval(options, batch_records);
         let by_time = options.time.as_secs_f64() / interval.as_secs_f64();
         let batch_bytes = batch_records * options.record_bytes as u64;
-        Plan {
+        Ok(Plan {
             batches: (by_time as u64).min(options.bytes / batch_bytes).max(1),
             batch_records,
             partitions: u64::from(options.partitions.unsigned_abs()),
             interval,
-        }
+        })
     }
 
     fn due(&self, batch: u64, start: Instant) -> Instant {
         start + self.interval.mul_f64(batch as f64)
     }
 
-    fn send(
+    pub(crate) fn send(
         &self,
         connection: &mut Connection,
         frames: &mut [Vec<u8>],
@@ -85,10 +85,16 @@ impl Plan {
         Ok(())
     }
 
-    fn acks(&self, connection: &mut Connection, start: Instant) -> Result<Vec<u64>, Failure> {
+    /// Microseconds from when each batch was due to its answer, which `check` looks at.
+    pub(crate) fn acks(
+        &self,
+        connection: &mut Connection,
+        start: Instant,
+        check: impl Fn(&[u8]) -> Result<(), Failure>,
+    ) -> Result<Vec<u64>, Failure> {
         let mut latencies = Vec::new();
         for batch in 0..self.batches {
-            frames::check_produced(connection.receive(batch as u32)?)?;
+            check(connection.receive(batch as u32)?)?;
             self.note(batch, start, &mut latencies);
         }
         Ok(latencies)

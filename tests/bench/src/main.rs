@@ -7,6 +7,7 @@
 //! - `consume`: `--consumers` read all that the topic holds
 //! - `fanout`: `--consumers` wait at the end while one produces; over when each has it all
 //! - `latency`: batches at `--rate` records/s, the time to their ack and to a consumer
+//! - `floor`: as `latency`, to a thread of its own instead of a broker, which syncs a file in `--directory` when acks are -1
 //!
 //! Prints one line of JSON. What is not idempotent, transactional or in a group is left out on purpose: brokers differ in
 //! the log, and that is what is measured.
@@ -15,6 +16,7 @@ mod connection;
 mod consume;
 mod fanout;
 mod figures;
+mod floor;
 mod frames;
 mod latency;
 mod options;
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
             "produce" => produce::run(&options),
             "consume" => consume::run(&options),
             "fanout" => fanout::run(&options),
+            "floor" => floor::run(&options),
             "latency" => latency::run(&options),
             other => Err(format!("there is no command {other}").into()),
         }

@@ -1,6 +1,7 @@
 //! The command line: a command, then `--name value` pairs.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub(crate) struct Options {
     /// Stops at this many bytes of values, or after this time, whichever comes first.
     pub(crate) bytes: u64,
     pub(crate) time: Duration,
+    /// Where `floor` has its file.
+    pub(crate) directory: PathBuf,
 }
 
 impl Options {
@@ -42,7 +45,7 @@ impl Options {
     pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, Failure> {
         let command = args
             .next()
-            .ok_or("say produce, consume, fanout or latency")?;
+            .ok_or("say produce, consume, fanout, latency or floor")?;
         let mut given = Given(HashMap::new());
         while let Some(name) = args.next() {
             let value = args.next().ok_or_else(|| format!("{name} has no value"))?;
@@ -68,6 +71,7 @@ impl Options {
             consumers: given.take("--consumers", 1)?,
             bytes: given.take("--bytes", u64::MAX)?,
             time: Duration::from_secs_f64(given.take("--seconds", 10.0)?),
+            directory: given.take("--directory", std::env::temp_dir())?,
         };
         match given.0.keys().next() {
             Some(unknown) => Err(format!("there is no option {unknown}").into()),

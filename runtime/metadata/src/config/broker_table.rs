@@ -146,7 +146,7 @@ static DEFS: &[BrokerConfigDef] = defs![
     "log.retention.bytes", Long, Some("-1"), Check::AtLeast(-1), true,
         "The default of the topic config retention.bytes.";
     "log.retention.check.interval.ms", Long, Some("300000"), Check::AtLeast(1), false,
-        "How often retention looks for what may go, in milliseconds.";
+        "How often retention looks for what may go, in milliseconds; the first time so long after a start, 30 seconds at most.";
     "log.retention.hours", Int, Some("168"), Check::AtLeast(-1), false,
         "The default of the topic config retention.ms, in hours.";
     "log.retention.minutes", Int, None, Check::AtLeast(-1), false,

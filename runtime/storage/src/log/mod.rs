@@ -25,15 +25,17 @@ mod queue;
 mod read;
 mod scrub;
 mod stats;
+mod syncer;
 mod tail;
 mod times;
 mod writer;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ThreadId};
 
 use bytes::Bytes;
 use tidegate_record::PartitionId;
@@ -46,12 +48,13 @@ use self::queue::Queue;
 pub use self::scrub::Scrubbed;
 use self::stats::Counters;
 pub use self::stats::LogStats;
+use self::syncer::Syncer;
 use self::writer::Writer;
 use crate::{
     Aborts, AppendError, AppendPart, Appended, LogStore, Progress, StoreError, StoreHealth,
 };
 
-/// Called once with the fate of an append, on the writer thread: it must not block.
+/// Called once with the fate of an append, on the writer thread and in the order of submission: it must not block.
 pub type Done = Box<dyn FnOnce(Result<Vec<Appended>, AppendError>) + Send>;
 
 /// Makes the late parts of an append from where its first part ended up. The error is the reason
@@ -59,7 +62,7 @@ pub type Done = Box<dyn FnOnce(Result<Vec<Appended>, AppendError>) + Send>;
 /// of the store: no disk, no locks that others hold for long.
 pub type LateParts = Box<dyn FnOnce(&Appended) -> Result<Vec<AppendPart>, String> + Send>;
 
-/// Called on the writer thread after each write and each sync: it must not block.
+/// Called after each write and each sync, on the thread that made it: it must not block, and may hear of less than it has.
 pub type ProgressFn = Box<dyn Fn(&[Progress]) + Send + Sync>;
 
 /// Batches that enter the log together: a crash leaves all of them or none.
@@ -154,6 +157,8 @@ impl Default for LogOptions {
 pub struct Log {
     shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// The writer waits for it, so it must not wait for the writer.
+    syncer_id: Option<ThreadId>,
 }
 
 /// What the writer thread shares with the callers.
@@ -170,6 +175,12 @@ pub(crate) struct Shared {
     admin: Mutex<()>,
     /// Somebody waits for what is written and not yet synced.
     sync_wanted: AtomicBool,
+    /// The syncer thread has something to do.
+    syncing: AtomicBool,
+    /// What the last sync took (ns).
+    sync_took: AtomicU64,
+    /// Held through a sync and what is made of its outcome. Taken before `gate`.
+    syncs: Mutex<()>,
     offline: AtomicBool,
     reason: Mutex<String>,
     listeners: RwLock<Vec<ProgressFn>>,
@@ -192,12 +203,17 @@ impl Log {
             gate: Mutex::new(()),
             admin: Mutex::new(()),
             sync_wanted: AtomicBool::new(false),
+            syncing: AtomicBool::new(false),
+            sync_took: AtomicU64::new(0),
+            syncs: Mutex::new(()),
             offline: AtomicBool::new(false),
             reason: Mutex::new(String::new()),
             listeners: RwLock::new(Vec::new()),
             counters: Counters::default(),
         });
-        let writer = Writer::new(shared.clone());
+        let syncer = Syncer::start(shared.clone())?;
+        let syncer_id = syncer.id();
+        let writer = Writer::new(shared.clone(), syncer);
         let thread = std::thread::Builder::new()
             .name("log-writer".into())
             .spawn(move || writer.run())
@@ -205,6 +221,7 @@ impl Log {
         Ok(Arc::new(Log {
             shared,
             writer: Mutex::new(Some(thread)),
+            syncer_id,
         }))
     }
 
@@ -247,12 +264,13 @@ impl Log {
     }
 
     /// Writes and syncs what is queued, then stops the writer thread. Later appends are handed
-    /// back, reads go on. Called from a `done` callback it only asks the thread to stop.
+    /// back, reads go on. Called from a callback it only asks the thread to stop.
     pub fn close(&self) {
         self.shared.queue.close();
         let thread = lock(&self.writer).take();
         let Some(thread) = thread else { return };
-        if thread.thread().id() == std::thread::current().id() {
+        let current = std::thread::current().id();
+        if thread.thread().id() == current || self.syncer_id == Some(current) {
             return;
         }
         if thread.join().is_err() {
@@ -303,6 +321,24 @@ impl Shared {
         match self.health() {
             StoreHealth::Online => Ok(()),
             StoreHealth::Offline(reason) => Err(StoreError::Offline(reason)),
+        }
+    }
+}
+
+/// A caller's panic is its own bug; without this it would stop every partition of the store.
+fn guarded(what: &str, f: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(f)).is_err() {
+        tracing::error!(what, "panicked on a thread of the log");
+    }
+}
+
+/// If a thread of the log panics nobody would answer any more: say so instead of hanging.
+struct Watch(Arc<Shared>, &'static str);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.go_offline(self.1);
         }
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Partition {
     start: AtomicI64,
     end: AtomicI64,
     synced_end: AtomicI64,
+    /// How often the end moved back.
+    cuts: AtomicU64,
     epoch: AtomicI32,
     /// Position of the first batch that is still readable.
     start_position: AtomicU64,
@@ -81,6 +83,7 @@ impl Partition {
             start: AtomicI64::new(entry.log_start),
             end: AtomicI64::new(end.offset),
             synced_end: AtomicI64::new(end.offset),
+            cuts: AtomicU64::new(0),
             epoch: AtomicI32::new(-1),
             start_position: AtomicU64::new(start_position),
             end_position: AtomicU64::new(end.position),
@@ -135,18 +138,27 @@ impl Partition {
     }
 
     /// For truncation: readers stop before the end does, so that they never see a synced end
-    /// beyond it.
+    /// beyond it. Under the gate.
     pub(crate) fn cut(&self, end: End) {
+        self.cuts.fetch_add(1, Ordering::AcqRel);
         let synced = self.synced_end.load(Ordering::Acquire);
         self.synced_end
             .store(synced.min(end.offset), Ordering::Release);
         self.set_end(end);
     }
 
-    /// Everything up to the present end is on disk.
-    pub(crate) fn set_synced(&self) {
-        self.synced_end
-            .store(self.end.load(Ordering::Acquire), Ordering::Release);
+    pub(crate) fn cuts(&self) -> u64 {
+        self.cuts.load(Ordering::Acquire)
+    }
+
+    /// Everything up to `end`, as it was after so many cuts, is on disk. False: what stands there now came later. Under the
+    /// gate.
+    pub(crate) fn set_synced(&self, end: Offset, cuts: u64) -> bool {
+        let holds = self.cuts() == cuts;
+        if holds {
+            self.synced_end.fetch_max(end, Ordering::AcqRel);
+        }
+        holds
     }
 
     pub(crate) fn set_start(&self, start: Offset, position: u64) {

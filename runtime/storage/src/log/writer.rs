@@ -1,9 +1,8 @@
 //! The writer thread: group commit.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tidegate_record::PartitionId;
@@ -11,19 +10,23 @@ use tidegate_record::PartitionId;
 use super::partition::Partition;
 use super::plan::{Outcome, Plan};
 use super::queue::{Backlog, Drained};
+use super::syncer::{Mark, Syncer};
 use super::tail::Order;
-use super::{Append, LogOptions, Shared, lock};
+use super::{Append, LogOptions, Shared, Watch, guarded, lock};
 use crate::{AppendError, Progress, StoreError, StoreHealth, Stored};
 
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     tail: Order,
+    syncer: Syncer,
     /// Partitions whose end moved since the last sync.
     unsynced: HashMap<PartitionId, Unsynced>,
     /// When the next sync is due: the earliest time that any unsynced write's partition asks for.
     sync_at: Option<Instant>,
-    /// What the last sync took.
-    sync_took: Duration,
+    /// Somebody waits for it.
+    sync_wanted: bool,
+    /// As the last write found it.
+    disk_full: bool,
 }
 
 struct Unsynced {
@@ -32,20 +35,22 @@ struct Unsynced {
 }
 
 impl Writer {
-    pub(crate) fn new(shared: Arc<Shared>) -> Writer {
+    pub(crate) fn new(shared: Arc<Shared>, syncer: Syncer) -> Writer {
         let tail = Order::new(shared.options.tail_cache_bytes);
         Writer {
             shared,
             tail,
+            syncer,
             unsynced: HashMap::new(),
             sync_at: None,
-            sync_took: Duration::ZERO,
+            sync_wanted: false,
+            disk_full: false,
         }
     }
 
     /// Until the queue is closed and empty.
     pub(crate) fn run(mut self) {
-        let _offline_if_it_panics = Watch(self.shared.clone());
+        let _offline_if_it_panics = Watch(self.shared.clone(), "the writer thread panicked");
         let (mut backlog, mut group) = (Backlog::default(), Vec::new());
         let group_bytes = self.shared.options.group_bytes;
         loop {
@@ -59,16 +64,14 @@ impl Writer {
                 Drained::TimedOut => {}
                 Drained::Closed => break,
             }
-            let wanted = self.shared.sync_wanted.swap(false, Ordering::AcqRel);
-            if self
-                .time_left()
-                .is_some_and(|left| wanted || left.is_zero())
-            {
-                self.sync();
-            }
+            self.sync_aside_if_due();
         }
-        if !self.unsynced.is_empty() {
-            self.sync();
+        drop(self.syncer);
+        let marks = marks(&mut self.unsynced);
+        if !marks.is_empty()
+            && let Ok(marks) = self.shared.sync_store(marks)
+        {
+            report(&self.shared, marks.iter().map(Mark::partition));
         }
     }
 
@@ -86,11 +89,16 @@ impl Writer {
             .count();
         let mut outcomes = outcomes.into_iter();
         answer(outcomes.by_ref().take(early));
-        self.report(ends.values().map(|(partition, _)| partition));
-        if outcomes.len() > 0 {
-            let synced = self.sync_store();
-            answer(outcomes.map(|outcome| after_sync(outcome, &synced)));
-            self.report_synced(synced.is_ok());
+        // Nobody hears of a batch before who appended it does.
+        if outcomes.len() == 0 {
+            return report(&self.shared, ends.values().map(|(partition, _)| partition));
+        }
+        self.sync_at = None;
+        let marks = marks(&mut self.unsynced);
+        let synced = self.shared.sync_store(marks);
+        answer(outcomes.map(|outcome| after_sync(outcome, synced.as_ref().err())));
+        if let Ok(marks) = synced {
+            report(&self.shared, marks.iter().map(Mark::partition));
         }
     }
 
@@ -112,6 +120,9 @@ impl Writer {
         if let Err(error) = shared.store.write(&plan.writes()) {
             plan.fail(&self.write_failed(&error));
             return false;
+        }
+        if std::mem::take(&mut self.disk_full) {
+            tracing::info!("there is room on the disk again: appends are taken");
         }
         self.publish(plan);
         true
@@ -150,6 +161,9 @@ impl Writer {
     fn write_failed(&mut self, error: &StoreError) -> AppendError {
         match error {
             StoreError::DiskFull(_) => {
+                if !std::mem::replace(&mut self.disk_full, true) {
+                    tracing::error!(%error, "the disk is full: appends are refused until there is room");
+                }
                 // A sync now would meet the same full disk and take the store down for good. What
                 // was written before is answered as acks=1 already; it waits for the next write.
                 self.sync_at = None;
@@ -165,64 +179,23 @@ impl Writer {
         }
     }
 
-    /// The sync nobody asked for.
-    fn sync(&mut self) {
-        let synced = self.sync_store();
-        self.report_synced(synced.is_ok());
-    }
-
-    /// Never tried again once it failed: the kernel may have dropped the dirty pages and would
-    /// call the next one a success.
-    fn sync_store(&mut self) -> Result<(), String> {
-        self.sync_at = None;
-        if let StoreHealth::Offline(reason) = self.shared.health() {
-            return Err(reason);
-        }
-        let start = Instant::now();
-        self.shared.store.sync().map_err(|error| {
-            self.shared.go_offline(&format!("sync failed: {error}"));
-            error.to_string()
-        })?;
-        self.sync_took = start.elapsed();
-        self.shared.counters.synced(self.sync_took);
-        self.unsynced
-            .values()
-            .for_each(|unsynced| unsynced.partition.set_synced());
-        Ok(())
-    }
-
-    fn report_synced(&mut self, synced: bool) {
-        let unsynced = std::mem::take(&mut self.unsynced);
-        if synced {
-            self.report(unsynced.values().map(|unsynced| &unsynced.partition));
-        }
-    }
-
-    fn report<'a>(&self, partitions: impl Iterator<Item = &'a Arc<Partition>>) {
-        let listeners = self
-            .shared
-            .listeners
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        if listeners.is_empty() {
+    /// The sync nobody asked for, if it is time and the last one is done.
+    fn sync_aside_if_due(&mut self) {
+        self.sync_wanted |= self.shared.sync_wanted.swap(false, Ordering::AcqRel);
+        if self.shared.is_syncing() {
             return;
         }
-        let progress: Vec<Progress> = partitions
-            .map(|partition| {
-                let bounds = partition.bounds();
-                Progress {
-                    id: partition.id(),
-                    end: bounds.end,
-                    synced_end: bounds.synced_end,
-                }
-            })
-            .collect();
-        for listener in listeners.iter() {
-            guarded("progress listener", || listener(&progress));
+        let wanted = std::mem::take(&mut self.sync_wanted);
+        if self
+            .time_left()
+            .is_some_and(|left| wanted || left.is_zero())
+        {
+            self.sync_at = None;
+            self.syncer.sync(&self.shared, marks(&mut self.unsynced));
         }
     }
 
-    /// How long a sync that nobody asked for is put off: consumers wait for it, and all else waits while it is made.
+    /// How long a sync that nobody asked for is put off: consumers wait for it, and the disk is busy with it.
     fn lazy_ms(&self) -> u64 {
         let LogOptions {
             lazy_sync_ms,
@@ -232,20 +205,23 @@ impl Writer {
         if lazy_sync_factor == 0 {
             return lazy_sync_ms;
         }
-        let quick = self.sync_took.saturating_mul(lazy_sync_factor).as_millis();
+        let took = self.shared.sync_took();
+        let quick = took.saturating_mul(lazy_sync_factor).as_millis();
         u64::try_from(quick).map_or(lazy_sync_ms, |quick| quick.max(1).min(lazy_sync_ms))
     }
 
+    /// `None` while a sync is under way: its end is a call.
     fn time_left(&self) -> Option<Duration> {
         self.sync_at
+            .filter(|_| !self.shared.is_syncing())
             .map(|at| at.saturating_duration_since(Instant::now()))
     }
 }
 
-/// What becomes of a taken append when the sync it waited for ended so.
-fn after_sync(outcome: Outcome, synced: &Result<(), String>) -> Outcome {
-    let result = match (synced, outcome.result) {
-        (Err(reason), Ok(_)) => Err(AppendError::Offline(reason.clone())),
+/// What becomes of a taken append when the sync that it waited for is over; `failed` is why the store is offline.
+fn after_sync(outcome: Outcome, failed: Option<&String>) -> Outcome {
+    let result = match (failed, outcome.result) {
+        (Some(reason), Ok(_)) => Err(AppendError::Offline(reason.clone())),
         (_, result) => result,
     };
     Outcome { result, ..outcome }
@@ -257,20 +233,22 @@ fn answer(outcomes: impl IntoIterator<Item = Outcome>) {
     }
 }
 
-/// A caller's panic is its own bug; without this it would stop every partition of the store.
-fn guarded(what: &str, f: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(f)).is_err() {
-        tracing::error!(what, "panicked on the writer thread");
-    }
+/// How far everything unsynced has got, which is unsynced no longer.
+fn marks(unsynced: &mut HashMap<PartitionId, Unsynced>) -> Vec<Mark> {
+    let partitions = unsynced.drain().map(|(_, unsynced)| unsynced.partition);
+    partitions.map(Mark::of).collect()
 }
 
-/// If the writer itself panics nobody would answer any more: say so instead of hanging.
-struct Watch(Arc<Shared>);
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.go_offline("the writer thread panicked");
-        }
-    }
+fn report<'a>(shared: &Shared, partitions: impl Iterator<Item = &'a Arc<Partition>>) {
+    let progress: Vec<Progress> = partitions
+        .map(|partition| {
+            let bounds = partition.bounds();
+            Progress {
+                id: partition.id(),
+                end: bounds.end,
+                synced_end: bounds.synced_end,
+            }
+        })
+        .collect();
+    shared.report(&progress);
 }

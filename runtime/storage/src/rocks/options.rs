@@ -30,6 +30,10 @@ pub(super) const FAMILIES: [&str; 7] = [
 /// only, so many of them cost little, and a compaction that is busy with something larger holds nobody up.
 const FRESH_TABLES: (i32, i32) = (60, 120);
 
+/// Files of the write-ahead log that are kept to be written over, and no more: as many as are let go at once. A sync of what is
+/// written over has no blocks and no sizes to note, and its pages are there.
+const RECYCLED_LOGS: usize = 4;
+
 /// Smaller values stay in the tree: a blob costs a separate read.
 const MIN_BLOB_BYTES: u64 = 512;
 
@@ -56,7 +60,7 @@ impl Default for RocksOptions {
             write_buffer_bytes: 64 << 20,
             blob_file_bytes: 256 << 20,
             block_cache_bytes: 64 << 20,
-            max_wal_bytes: 512 << 20,
+            max_wal_bytes: 256 << 20,
             // One flush and three compactions: a collection of garbage may take minutes, and must not hold up the others.
             background_jobs: 4,
             max_open_files: 4096,
@@ -102,6 +106,7 @@ impl RocksOptions {
         options.set_max_open_files(self.max_open_files);
         options.set_max_total_wal_size(self.max_wal_bytes);
         options.set_bytes_per_sync(1 << 20);
+        options.set_recycle_log_file_num(RECYCLED_LOGS);
         // One thread writes. What helps several writers costs a single one.
         options.set_allow_concurrent_memtable_write(false);
         options.set_enable_pipelined_write(false);

@@ -15,7 +15,7 @@ use crate::keys::producers;
 use crate::{IndexRow, PartitionEntry, ProducerSnapshot, StoreError, Stored};
 
 /// A store of records opened for reading. Nothing in its directory changes but RocksDB's `LOG`: what a start would recover from the
-/// write-ahead log is recovered in memory, up to the log's size (512 MiB as a broker sets it).
+/// write-ahead log is recovered in memory, up to the log's size (256 MiB as a broker sets it).
 pub struct StoreReader {
     pub(super) db: DB,
     dir: PathBuf,

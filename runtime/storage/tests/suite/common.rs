@@ -140,7 +140,9 @@ pub(crate) struct Troubled {
     pub(crate) writes: AtomicUsize,
     pub(crate) syncs: AtomicUsize,
     hold: Mutex<bool>,
+    hold_sync: Mutex<bool>,
     released: Condvar,
+    sync_released: Condvar,
 }
 
 impl Troubled {
@@ -154,7 +156,9 @@ impl Troubled {
             writes: AtomicUsize::new(0),
             syncs: AtomicUsize::new(0),
             hold: Mutex::new(false),
+            hold_sync: Mutex::new(false),
             released: Condvar::new(),
+            sync_released: Condvar::new(),
         })
     }
 
@@ -166,6 +170,16 @@ impl Troubled {
     pub(crate) fn release(&self) {
         *self.hold.lock().unwrap() = false;
         self.released.notify_all();
+    }
+
+    /// Syncs wait until [`Troubled::release_sync`].
+    pub(crate) fn hold_sync(&self) {
+        *self.hold_sync.lock().unwrap() = true;
+    }
+
+    pub(crate) fn release_sync(&self) {
+        *self.hold_sync.lock().unwrap() = false;
+        self.sync_released.notify_all();
     }
 }
 
@@ -192,8 +206,14 @@ impl LogStore for Troubled {
         self.inner.write(writes)
     }
     fn sync(&self) -> Result<(), StoreError> {
+        let fails = self.fail_sync.load(Ordering::SeqCst);
         self.syncs.fetch_add(1, Ordering::SeqCst);
-        if self.fail_sync.load(Ordering::SeqCst) {
+        drop(
+            self.sync_released
+                .wait_while(self.hold_sync.lock().unwrap(), |held| *held)
+                .unwrap(),
+        );
+        if fails {
             return Err(StoreError::Io("fsync: Input/output error".into()));
         }
         self.inner.sync()

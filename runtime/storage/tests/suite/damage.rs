@@ -7,8 +7,8 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use tidegate_record::PartitionId;
 use tidegate_storage::{
-    AbortedTransaction, Log, LogOptions, LogStore, Placed, ProducerSnapshot, RocksLog,
-    RocksOptions, StoreError, StoreReader, Stored,
+    AbortedTransaction, CommandLog, Log, LogOptions, LogStore, Placed, ProducerSnapshot,
+    RocksCommandLog, RocksLog, RocksOptions, StoreError, StoreReader, Stored,
 };
 
 use super::common::{batch, batch_at, entry, placed};
@@ -135,11 +135,11 @@ fn a_manifest_cut_anywhere_is_refused() {
     assert_eq!(problems(pristine.path()), Vec::<String>::new());
 }
 
-/// RocksDB would look at such a record for ever.
+/// RocksDB would look for ever at a record of a recycled file in one that is not: a manifest, or the metadata's log.
 #[test]
-fn a_bit_that_makes_a_record_one_of_a_recycled_file_is_refused() {
-    let pristine = quick_dir();
-    let store = RocksLog::open(pristine.path(), RocksOptions::default()).unwrap();
+fn a_bit_that_makes_a_record_of_another_kind_of_log_file_is_refused() {
+    let records = quick_dir();
+    let store = RocksLog::open(records.path(), RocksOptions::default()).unwrap();
     store.create_partition(&entry(0)).unwrap();
     for offset in 0..3 {
         let stored = placed(batch(1), offset, 0);
@@ -147,27 +147,51 @@ fn a_bit_that_makes_a_record_one_of_a_recycled_file_is_refused() {
     }
     store.sync().unwrap();
     drop(store);
+    let open = |dir: &Path| RocksLog::open(dir, RocksOptions::default()).map(drop);
+    let tipped = tip_every_kind(records.path(), open);
+    assert!(tipped > 5, "{tipped} records");
+
+    let metadata = quick_dir();
+    let log = RocksCommandLog::open(metadata.path()).unwrap();
+    for _ in 0..3 {
+        log.append(b"command").unwrap();
+    }
+    drop(log);
+    let open = |dir: &Path| RocksCommandLog::open(dir).map(drop);
+    let tipped = tip_every_kind(metadata.path(), open);
+    assert!(tipped > 5, "{tipped} records");
+}
+
+/// Makes a recycled record of each that is not, and the other way round, one at a time; how many there are.
+fn tip_every_kind(pristine: &Path, open: impl Fn(&Path) -> Result<(), StoreError>) -> usize {
     let mut tipped = 0;
     for file in [
-        files_named(pristine.path(), "MANIFEST").remove(0),
-        files(pristine.path(), &["log"]).remove(0),
+        files_named(pristine, "MANIFEST").remove(0),
+        files(pristine, &["log"]).remove(0),
     ] {
         let bytes = std::fs::read(&file).unwrap();
         let mut at = 0;
         while at + 7 <= bytes.len() {
             let dir = quick_dir();
-            copy(pristine.path(), dir.path());
+            copy(pristine, dir.path());
             let mut damaged = bytes.clone();
             damaged[at + 6] ^= 4;
             std::fs::write(dir.path().join(file.file_name().unwrap()), damaged).unwrap();
-            let opened = RocksLog::open(dir.path(), RocksOptions::default()).map(drop);
-            assert!(matches!(opened, Err(StoreError::Corrupt(_))), "{opened:?}");
-            assert!(!problems(dir.path()).is_empty());
-            at += 7 + usize::from(u16::from_le_bytes([bytes[at + 4], bytes[at + 5]]));
+            let opened = open(dir.path());
+            let where_to = (&file, at, bytes[at + 6]);
+            let refused = matches!(
+                opened,
+                Err(StoreError::Corrupt(_) | StoreError::Lost { .. })
+            );
+            assert!(refused, "{where_to:?}: {opened:?}");
+            assert!(!problems(dir.path()).is_empty(), "{where_to:?}");
+            // Its log's number is in the header of a recycled record.
+            let header = if bytes[at + 6] > 4 { 11 } else { 7 };
+            at += header + usize::from(u16::from_le_bytes([bytes[at + 4], bytes[at + 5]]));
             tipped += 1;
         }
     }
-    assert!(tipped > 5, "{tipped} records");
+    tipped
 }
 
 fn files_named(dir: &Path, prefix: &str) -> Vec<PathBuf> {

@@ -1,7 +1,7 @@
 //! The partition path, over the store in memory and over RocksDB.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -703,6 +703,121 @@ fn a_sync_that_somebody_waits_for_comes_at_once() {
         }
         assert!(store.syncs.load(Ordering::SeqCst) <= 3);
     });
+}
+
+/// A log whose syncs come when they are asked for, and what it tells of its progress.
+fn synced_when_asked(store: Arc<Troubled>) -> (Arc<Log>, Receiver<Progress>) {
+    let options = LogOptions {
+        lazy_sync_ms: 3_600_000,
+        ..LogOptions::default()
+    };
+    let log = open_with(store, 1, options);
+    let (moved, progress) = channel();
+    log.on_progress(Box::new(move |all: &[Progress]| {
+        all.iter().for_each(|one| moved.send(*one).unwrap_or(()));
+    }));
+    (log, progress)
+}
+
+fn written(log: &Log, records: usize) {
+    let fate = submit(log, vec![part(0, batch(records))], false);
+    fate.recv().unwrap().unwrap();
+}
+
+#[test]
+fn appends_go_on_while_a_sync_that_nobody_asked_for_is_made() {
+    on_both(|store| {
+        let store = Troubled::new(store);
+        let (log, progress) = synced_when_asked(store.clone());
+        let of = |end, synced_end| Progress {
+            id: P0,
+            end,
+            synced_end,
+        };
+        store.hold_sync();
+        written(&log, 2);
+        assert_eq!(progress.recv().unwrap(), of(2, 0));
+        log.sync_soon();
+        while store.syncs.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        written(&log, 3);
+        assert_eq!(progress.recv().unwrap(), of(5, 0));
+        // Asked for while the first is under way: made behind it.
+        log.sync_soon();
+        store.release_sync();
+        // Of what was there when it began, and not of what came since.
+        assert_eq!(progress.recv().unwrap(), of(2, 2));
+        assert_eq!(progress.recv().unwrap(), of(5, 5));
+        assert_eq!(log.bounds(P0).unwrap().synced_end, 5);
+        assert_eq!(store.syncs.load(Ordering::SeqCst), 2);
+    });
+}
+
+#[test]
+fn what_was_cut_off_while_it_was_synced_is_not_taken_for_synced() {
+    on_both(|store| {
+        let store = Troubled::new(store);
+        let (log, progress) = synced_when_asked(store.clone());
+        written(&log, 1);
+        written(&log, 2);
+        store.hold_sync();
+        log.sync_soon();
+        while store.syncs.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        log.truncate(P0, 1).unwrap();
+        written(&log, 5);
+        log.sync_soon();
+        store.release_sync();
+        let told: Vec<_> = progress
+            .iter()
+            .take(4)
+            .map(|one| (one.end, one.synced_end))
+            .collect();
+        assert_eq!(told, [(1, 0), (3, 0), (6, 0), (6, 6)]);
+    });
+}
+
+#[test]
+fn a_failed_sync_that_nobody_asked_for_takes_the_store_offline() {
+    let store = Troubled::new(Arc::new(MemoryLog::new()));
+    let (log, progress) = synced_when_asked(store.clone());
+    written(&log, 1);
+    assert_eq!(progress.recv().unwrap().end, 1);
+    store.hold_sync();
+    store.fail_sync.store(true, Ordering::SeqCst);
+    log.sync_soon();
+    while store.syncs.load(Ordering::SeqCst) == 0 {
+        std::thread::yield_now();
+    }
+    // It waits for the disk, and must not believe the second sync.
+    let waiting = submit(&log, vec![part(0, batch(1))], true);
+    store.fail_sync.store(false, Ordering::SeqCst);
+    store.release_sync();
+    assert!(matches!(
+        waiting.recv().unwrap(),
+        Err(AppendError::Offline(_))
+    ));
+    log.close();
+    assert_eq!(log.bounds(P0).unwrap().synced_end, 0);
+    assert!(progress.iter().all(|one| one.synced_end == 0));
+}
+
+#[test]
+fn the_log_may_be_closed_by_whoever_hears_of_a_sync() {
+    let (log, _) = synced_when_asked(Troubled::new(Arc::new(MemoryLog::new())));
+    let (closed, is_closed) = channel();
+    let weak = Arc::downgrade(&log);
+    log.on_progress(Box::new(move |all: &[Progress]| {
+        if all.iter().any(|one| one.synced_end == 1) {
+            weak.upgrade().unwrap().close();
+            closed.send(()).unwrap();
+        }
+    }));
+    written(&log, 1);
+    log.sync_soon();
+    is_closed.recv().unwrap();
 }
 
 #[test]
