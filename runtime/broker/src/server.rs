@@ -155,8 +155,8 @@ impl Running {
 
 /// Connections that may wait, where no configuration says it.
 const BACKLOG: u32 = 1024;
-/// A tenth of the writer's time at most goes to syncs that nobody asked for, unless they are overdue.
-const LAZY_SYNC_FACTOR: u32 = 10;
+/// A sixth of the disk's time at most goes to syncs that nobody asked for, unless they are overdue.
+const LAZY_SYNC_FACTOR: u32 = 5;
 
 /// What the sockets of a listener are given.
 #[derive(Clone, Copy)]
