@@ -1,5 +1,6 @@
 //! What every request handler and task of a broker shares.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -89,16 +90,22 @@ pub(crate) fn follow_image(
     env: &Arc<PartitionEnv>,
     plugins: &PluginService,
 ) {
+    let any_missing = Cell::new(false);
     topics.reconcile(image, env, &|topic| {
         let resolved = resolve_config(config, image, &topic.configs)
             .inspect_err(|error| {
                 tracing::error!(topic = topic.name, %error, "the topic's configuration is not valid");
             })
             .ok()?;
-        let chains = match topic.internal {
-            true => TopicChains::default(),
+        let (chains, missing) = match topic.internal {
+            true => (TopicChains::default(), false),
             false => plugins.chains(&topic.name, &resolved, image),
         };
+        any_missing.set(any_missing.get() || missing);
         Some((resolved, chains))
     });
+    // Only now: what is made meanwhile would be given to topics that then get what is above.
+    if any_missing.get() {
+        plugins.make_up();
+    }
 }

@@ -193,14 +193,23 @@ impl PluginService {
         }
     }
 
-    /// What stands on a topic now. Never blocks: what is missing is made in the background, and the topic gets it then.
-    pub(crate) fn chains(&self, topic: &str, config: &TopicConfig, image: &Image) -> TopicChains {
-        let (chains, missing) = self.bindings.chains(topic, config, image);
-        if missing && let Some(wake) = self.wake.get() {
+    /// What stands on a topic now, and whether something of it is missing here. Never blocks: once the topic has these
+    /// chains, [`make_up`](Self::make_up) gives it what is missing.
+    pub(crate) fn chains(
+        &self,
+        topic: &str,
+        config: &TopicConfig,
+        image: &Image,
+    ) -> (TopicChains, bool) {
+        self.bindings.chains(topic, config, image)
+    }
+
+    /// Has what is missing made in the background, and all topics given the chains that they should have.
+    pub(crate) fn make_up(&self) {
+        if let Some(wake) = self.wake.get() {
             // A full channel already holds a wake-up.
             let _ = wake.try_send(());
         }
-        chains
     }
 
     /// Held across a check and the proposal that follows it, so that two changes cannot each pass and together break

@@ -35,13 +35,13 @@ impl PluginService {
         let image = broker.image();
         let mut wanted = HashSet::new();
         let mut complete = true;
+        // Whatever stands on a topic may have been decided before something was ready that is so now.
         let mut stale = BTreeSet::new();
         for topic in image.topics.values().filter(|topic| !topic.internal) {
             let stands = self.stands_of(&image, &topic.name);
             wanted.extend(stands.iter().map(|stand| stand.key.clone()));
-            let (made, failed) = self.make_missing(broker, &stands);
-            complete &= !failed;
-            if made || failed {
+            complete &= self.make_missing(broker, &stands);
+            if !stands.is_empty() {
                 stale.insert(topic.name.clone());
             }
         }
@@ -105,32 +105,30 @@ impl PluginService {
             .collect()
     }
 
-    fn make_missing(&self, broker: &Arc<Broker>, stands: &[Stand]) -> (bool, bool) {
-        let (mut made, mut failed) = (false, false);
+    /// False: something failed, and is to be tried again.
+    fn make_missing(&self, broker: &Arc<Broker>, stands: &[Stand]) -> bool {
+        let mut complete = true;
         for stand in stands {
             let key: &BindKey = &stand.key;
             if self.bindings.get(key).is_some() {
                 continue;
             }
             if !self.bindings.wants_making(key) {
-                failed = true;
+                complete = false;
                 continue;
             }
-            match self.make(broker, stand) {
-                Ok(_) => made = true,
-                Err(why) => {
-                    tracing::warn!(
-                        topic = key.topic,
-                        alias = key.alias,
-                        why,
-                        "a chain cannot run"
-                    );
-                    self.bindings.fail(key.clone(), why);
-                    failed = true;
-                }
+            if let Err(why) = self.make(broker, stand) {
+                tracing::warn!(
+                    topic = key.topic,
+                    alias = key.alias,
+                    why,
+                    "a chain cannot run"
+                );
+                self.bindings.fail(key.clone(), why);
+                complete = false;
             }
         }
-        (made, failed)
+        complete
     }
 
     /// Gives a topic the chains of the newest image. A change that comes between is seen here or reconciled after.
