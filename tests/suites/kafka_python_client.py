@@ -20,6 +20,8 @@ class KafkaPython(Suite):
         Why("*acls*", "left out by design: ACLs come with the security issue"),
         Why("*max_in_flight*", SUBSCRIBES_TOO_SOON),
         Why("*max_bytes_simple", SUBSCRIBES_TOO_SOON),
+        Why("*unsupported_encoding", SUBSCRIBES_TOO_SOON),
+        Why("*::test_group", SUBSCRIBES_TOO_SOON),
     ]
 
     def prepare(self):

@@ -19,7 +19,8 @@ from harness import environment
 if __name__ == "__main__" and len(sys.argv) == 1:
     environment.enter()
 
-DELAYS_MS = (0, 0.5, 1, 1.5, 2, 2.5, 3, 4)
+# None: the topic is named to the constructor.
+DELAYS_MS = (None, 0, 0.5, 1, 1.5, 2, 2.5, 3, 4)
 CONSUMERS = 40
 TOPIC = "too-soon"
 
@@ -58,15 +59,17 @@ def count(bootstrap):
     for delay in DELAYS_MS:
         lost = 0
         for _ in range(CONSUMERS):
-            consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=None, auto_offset_reset="earliest", api_version=(4, 1))
-            time.sleep(delay / 1000)
-            consumer.subscribe([TOPIC])
+            topics = [TOPIC] if delay is None else []
+            consumer = KafkaConsumer(*topics, bootstrap_servers=bootstrap, group_id=None, auto_offset_reset="earliest", api_version=(4, 1))
+            if delay is not None:
+                time.sleep(delay / 1000)
+                consumer.subscribe([TOPIC])
             until = time.monotonic() + 1.5
             while time.monotonic() < until and not consumer.assignment():
                 consumer.poll(timeout_ms=50)
             lost += not consumer.assignment()
             consumer.close()
-        print(f"  subscribed {delay} ms after it was made: {lost}", flush=True)
+        print(f"  subscribed {'as' if delay is None else f'{delay} ms after'} it was made: {lost}", flush=True)
 
 
 if __name__ == "__main__":
