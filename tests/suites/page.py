@@ -15,7 +15,7 @@ UNEXPLAINED = "**not explained**"
 NOTE = """What failed while the machine had other work, and passed when it was repeated alone, counts as passed. librdkafka's topics of three
 replicas get one ([`shims/one_replica.c`](../tests/suites/shims/one_replica.c)), on both brokers; everything else of the suites is as it was
 written. Up to three of kafka-python's tests fail in some runs, on Tidegate more often than on Kafka: a race in that client between its first
-metadata request and its subscription ([`too_soon.py`](../tests/suites/too_soon.py)); applications that leave `api_version` out do not meet it."""
+metadata request and its subscription ([`too_soon.py`](../tests/suites/too_soon.py))."""
 
 
 def text(everything):

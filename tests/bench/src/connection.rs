@@ -11,7 +11,7 @@ use tidegate_protocol::{
 use crate::Failure;
 
 /// More than any answer that is asked for here.
-const MAX_FRAME: usize = 256 << 20;
+pub(crate) const MAX_FRAME: usize = 256 << 20;
 const FIRST_BUFFER: usize = 128 << 10;
 /// A broker that is silent for as long is taken for dead.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -9,8 +9,10 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::thread;
 
+use tidegate_protocol::{PREFIX_LEN, check_len};
+
 use crate::Failure;
-use crate::connection::Connection;
+use crate::connection::{Connection, MAX_FRAME};
 use crate::figures::{Figures, Start, joined};
 use crate::frames;
 use crate::latency::Plan;
@@ -56,12 +58,12 @@ fn serve(listener: &TcpListener, mut disk: Option<Disk>) -> Result<(), Failure> 
 
 /// The next frame without its length; its correlation id stands behind key and version.
 fn next(stream: &mut TcpStream, frame: &mut Vec<u8>) -> Result<Option<[u8; 4]>, Failure> {
-    let mut length = [0; 4];
-    match stream.read_exact(&mut length) {
+    let mut prefix = [0; PREFIX_LEN];
+    match stream.read_exact(&mut prefix) {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
         read => read?,
     }
-    frame.resize(usize::try_from(u32::from_be_bytes(length))?, 0);
+    frame.resize(check_len(prefix, MAX_FRAME)?, 0);
     stream.read_exact(frame)?;
     let correlation = frame.get(4..8).ok_or("a frame without a header")?;
     Ok(Some(correlation.try_into()?))
